@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * backend: kernel-level IR to native code; the only folder that knows LLVM. */
+#ifndef MOEC_BACKEND_H
+#define MOEC_BACKEND_H
+
+#include "../ir/ir.h"
+#include "../ir/target.h"
+
+typedef enum { EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_LIB, EMIT_HEADER } Emit;
+
+typedef struct {
+	const Target *target;
+	Emit          what;
+	const char   *out;              /* path; written beside and renamed */
+	bool          verify;           /* LLVM's verifier, between emitting and optimising */
+} EmitOptions;
+
+/* lower: the module (scheduled and packed) to LLVM, to a file.  False: said. */
+bool backend_emit(Arena *, Diag *, const Module *, const EmitOptions *);
+/* The C header of the library's interface. */
+void backend_header(Text *, const Module *);
+
+/* The runtime's archive (libmoert.a), carried inside moec for linking. */
+extern const unsigned char runtime_blob[];
+extern const size_t        runtime_blob_size;
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * frontend: .moe text in, tensor-level IR out. */
+#ifndef MOEC_FRONTEND_H
+#define MOEC_FRONTEND_H
+
+#include "../ir/ir.h"
+#include <jansson.h>
+
+/* The checkpoint as the frontend sees it: which tensors there are.  NULL members: none. */
+typedef struct FeTensors {
+	void *ctx;
+	/* false: no such tensor */
+	bool (*find)(void *ctx, const char *name, Dtype *, int *rank, int64_t *dims);
+	int  nfiles;                    /* for messages: "in none of the 4 files" */
+} FeTensors;
+
+typedef struct {
+	const char *file;               /* .moe path, for messages and imports */
+	const char *text;
+	const char *layer;              /* --layer: a name, a number, encoder.N; NULL: default */
+	json_t     *config;             /* config.json of a family; NULL: none */
+	const char *config_file;        /* its path, for messages */
+	FeTensors  *tensors;            /* NULL: no checkpoint at hand */
+	bool        losses;             /* compile the `loss` declarations too */
+} FeOptions;
+
+/* Checks the program and lowers one layer.  The module's functions: @layer first, with
+ * calls to one function for each std or user function used, expert functions, and one load
+ * function a weight.  NULL: diagnostics were printed. */
+Module *fe_compile(Arena *, Diag *, const FeOptions *);
+
+/* Checks every layer of a file that needs no config (families: names only). */
+bool fe_check(Arena *, Diag *, const FeOptions *);
+
+/* What a file holds, without elaborating: layer names (families: model_types). */
+typedef struct {
+	Vec(const char *) layers, models, families, plans;
+} FeContents;
+bool fe_contents(Arena *, Diag *, const char *file, const char *text, FeContents *);
+
+extern const char std_moe[];            /* the standard library, as `moec std` prints it */
+extern const struct FamilyText { const char *file, *text; } family_texts[]; /* models/ */
+extern const int family_count;
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * io: files from outside.  Everything here is hostile until checked: each function returns
+ * false (or NULL) after exactly one diagnostic that names the file and the place in it;
+ * sizes are compared with what the file holds before anything is allocated. */
+#ifndef MOEC_IO_H
+#define MOEC_IO_H
+
+#include "../ir/ir.h"
+#include <jansson.h>
+
+/* json.c: strict JSON (duplicate keys refused, at most 100,000,000 bytes, depth 256) under a
+ * memory budget of 48 x the file's size + 1 MiB.  json_decref() when done. */
+json_t *json_file(Arena *, Diag *, const char *path);
+
+/* safetensors.c, checkpoint.c: a .safetensors file, an index.json, or a folder that holds
+ * either (model.safetensors.index.json first, else model.safetensors, else the only
+ * *.safetensors).  Shards are opened when the first tensor of theirs is asked for; shard names
+ * must be plain file names inside the folder.  Headers are checked whole: every tensor's
+ * bytes equal its shape's, no overlap, no hole, no duplicate, no unknown type. */
+typedef struct Checkpoint Checkpoint;
+typedef struct {
+	const char *name;
+	const char *file;               /* the shard it lies in */
+	int         rank;
+	int64_t     dims[8];
+	const char *type;               /* as in the file: F32, BF16, F8_E4M3, .. */
+	Dtype       dtype;              /* DT_COUNT where moec has no such type yet */
+	uint64_t    offset, bytes;      /* in the file */
+} TensorInfo;
+Checkpoint *checkpoint_open(Arena *, Diag *, const char *path);
+void        checkpoint_close(Checkpoint *);
+/* Whether the tensor is named anywhere (for an index: without opening its shard). */
+bool        checkpoint_has(Checkpoint *, const char *name);
+/* Its description; opens its shard.  NULL: no such tensor (no diagnostic), or its shard is
+ * bad (one diagnostic; *bad is set). */
+const TensorInfo *checkpoint_find(Checkpoint *, Diag *, const char *name, bool *bad);
+/* Its bytes, mapped or read, valid until close.  A shard that shrank meanwhile is an error,
+ * not a SIGBUS. */
+const void *checkpoint_data(Checkpoint *, Diag *, const TensorInfo *);
+int         checkpoint_files(const Checkpoint *);
+/* All names known (index or headers), for "did you mean"; n through *n. */
+const char **checkpoint_names(Checkpoint *, Arena *, int *n);
+
+/* npy.c: little-endian float32 (or int32), C order, versions 1.0, 2.0 and 3.0. */
+typedef struct {
+	int     rank;
+	int64_t dims[8];
+	bool    is_int;
+	union { float *f; int32_t *i; };        /* arena memory */
+} Npy;
+bool npy_read(Arena *, Diag *, const char *path, Npy *);
+/* Written beside and renamed. */
+bool npy_write(Diag *, const char *path, int rank, const int64_t *dims, const float *data);
+
+/* progress.c: one line on stderr, only on a terminal, only after a second. */
+typedef struct Progress Progress;
+Progress *progress_new(const char *what, uint64_t total, const char *unit);
+void      progress_add(Progress *, uint64_t n);         /* from any thread */
+void      progress_end(Progress *);                     /* clears the line */
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * diag: the three voices: the user's mistakes, performance notes, our own mistakes. */
+#include "base.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TAB = 8, LONGEST_LINE = 160, LONGEST_NAME = 64 };
+
+typedef struct {
+	const char *file, *text;
+} Source;
+
+struct Diag {
+	Arena *arena;
+	FILE  *out;
+	Vec(Source) sources;
+	int errors, limit;
+	bool quiet;                     /* the limit is passed: notes and fixes are silent too */
+};
+
+Diag *diag_new(Arena *arena, FILE *out)
+{
+	Diag *d = NEW(arena, Diag);
+
+	d->arena = arena;
+	d->out = out;
+	d->limit = 20;
+	return d;
+}
+
+void diag_source(Diag *d, const char *file, const char *text)
+{
+	vec_push(d->arena, &d->sources, ((Source){file, text}));
+}
+
+int diag_errors(const Diag *d)
+{
+	return d->errors;
+}
+
+void diag_limit(Diag *d, int n)
+{
+	d->limit = n;
+}
+
+/* Length of the valid UTF-8 character at s, or 0: a control or an invalid byte. */
+static int utf8_length(const char *s)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	int n = u[0] >= 0xf0 && u[0] < 0xf5 ? 4 : u[0] >= 0xe0 ? 3 : u[0] >= 0xc2 ? 2 : 1;
+
+	if (n == 1)
+		return u[0] >= 0x20 && u[0] < 0x7f;
+	if (u[0] >= 0xf5)
+		return 0;
+	for (int i = 1; i < n; i++)
+		if ((u[i] & 0xc0) != 0x80)
+			return 0;
+	if ((n == 2 && u[0] == 0xc2 && u[1] < 0xa0) ||  /* C1 controls */
+	    (n == 3 && u[0] == 0xe0 && u[1] < 0xa0) ||  /* overlong */
+	    (n == 3 && u[0] == 0xed && u[1] >= 0xa0) || /* surrogates */
+	    (n == 3 && u[0] == 0xe2 && u[1] == 0x80 && u[2] >= 0xaa && u[2] <= 0xae) ||
+	    (n == 3 && u[0] == 0xe2 && u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9) ||
+	    (n == 4 && u[0] == 0xf0 && u[1] < 0x90) || (n == 4 && u[0] == 0xf4 && u[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+const char *printable(Arena *arena, const char *s)
+{
+	Text t = text_new(arena);
+
+	while (*s) {
+		int n = utf8_length(s);
+		if (n)
+			text_addn(&t, s, (size_t)n);
+		else
+			text_printf(&t, "\\x%02x", (unsigned char)*s);
+		s += n ? n : 1;
+	}
+	return t.s;
+}
+
+/* The line, without its newline; NULL when the file is unknown or shorter. */
+static const char *source_line(const Diag *d, Loc loc, size_t *n)
+{
+	for (int i = d->sources.n - 1; i >= 0; i--) {
+		const char *s = d->sources.at[i].text;
+		if (strcmp(d->sources.at[i].file, loc.file) != 0)
+			continue;
+		for (int line = 1; line < loc.line && s; line++) {
+			s = strchr(s, '\n');
+			s = s ? s + 1 : NULL;
+		}
+		if (!s)
+			return NULL;
+		*n = strcspn(s, "\r\n");
+		return s;
+	}
+	return NULL;
+}
+
+/* The line as a terminal shows it, and the caret under col .. end. */
+static void show_line(Diag *d, const char *line, size_t n, Loc loc)
+{
+	size_t col = loc.col > 0 ? (size_t)loc.col - 1 : 0;
+	size_t end = loc.end > loc.col ? (size_t)loc.end - 1 : col + 1;
+	size_t i = 0, width = 0, from = 0, to = 0;
+	Text t = text_new(d->arena);
+
+	col = MIN(col, n);
+	if (n > LONGEST_LINE && col > LONGEST_LINE / 2)
+		i = col - LONGEST_LINE / 2;
+	while (i && ((unsigned char)line[i] & 0xc0) == 0x80)
+		i--;
+	for (size_t stop = MIN(n, i + LONGEST_LINE); i < stop;) {
+		int len = utf8_length(line + i);
+		if (i <= col)
+			from = width;
+		if (line[i] == '\t') {
+			size_t fill = TAB - width % TAB;
+			text_printf(&t, "%*s", (int)fill, "");
+			width += fill;
+		} else if (len && i + (size_t)len <= n) {
+			text_addn(&t, line + i, (size_t)len);
+			width++;
+		} else {
+			text_printf(&t, "\\x%02x", (unsigned char)line[i]);
+			width += 4;
+		}
+		i += len ? (size_t)len : 1;
+		if (i <= end)
+			to = width;
+	}
+	if (col >= i)
+		from = width;
+	fprintf(d->out, "    %s\n    %*s^", t.s, (int)from, "");
+	for (size_t w = from + 1; w < to; w++)
+		fputc('~', d->out);
+	fputc('\n', d->out);
+}
+
+static void report(Diag *d, Loc loc, const char *kind, bool show, const char *fmt,
+		   va_list args)
+{
+	const char *text = printable(d->arena, arena_vprintf(d->arena, fmt, args));
+	const char *file = loc.file ? printable(d->arena, loc.file) : "moec";
+	const char *line;
+	size_t n;
+
+	if (loc.file && loc.line > 0)
+		fprintf(d->out, "%s:%d:%d: %s: %s\n", file, loc.line, MAX(loc.col, 1), kind,
+			text);
+	else
+		fprintf(d->out, "%s: %s: %s\n", file, kind, text);
+	if (show && loc.file && loc.line > 0 && (line = source_line(d, loc, &n)))
+		show_line(d, line, n, loc);
+}
+
+void diag_error(Diag *d, Loc loc, const char *fmt, ...)
+{
+	va_list args;
+
+	if (d->errors++ >= d->limit) {
+		if (!d->quiet)
+			fprintf(d->out, "moec: error: more than %d errors; the rest is not shown\n",
+				d->limit);
+		d->quiet = true;
+		return;
+	}
+	va_start(args, fmt);
+	report(d, loc, "error", true, fmt, args);
+	va_end(args);
+}
+
+void diag_note(Diag *d, Loc loc, const char *fmt, ...)
+{
+	va_list args;
+
+	if (d->quiet)
+		return;
+	va_start(args, fmt);
+	report(d, loc, "note", true, fmt, args);
+	va_end(args);
+}
+
+void diag_fix(Diag *d, const char *fmt, ...)
+{
+	va_list args;
+
+	if (d->quiet)
+		return;
+	va_start(args, fmt);
+	fprintf(d->out, "  fix: %s\n",
+		printable(d->arena, arena_vprintf(d->arena, fmt, args)));
+	va_end(args);
+}
+
+void diag_perf(Diag *d, Loc loc, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	report(d, loc, "perf", false, fmt, args);
+	va_end(args);
+}
+
+/* What the driver was doing, for the report of an internal error. */
+static struct {
+	const char *pass, *command;
+} doing;
+
+void ice_context(const char *pass, const char *command)
+{
+	if (pass)
+		doing.pass = pass;
+	if (command)
+		doing.command = command;
+}
+
+void ice_at(const char *file, int line, const char *fmt, ...)
+{
+	const char *slash = strrchr(file, '/');
+	va_list args;
+
+	fflush(stdout);
+	fprintf(stderr, "moec: internal error in pass '%s' (%s:%d): ",
+		doing.pass ? doing.pass : "none", slash ? slash + 1 : file, line);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fprintf(stderr, "\n  reproduce with: %s\n", doing.command ? doing.command : "moec");
+	exit(70);
+}
+
+/* Insertions, deletions, replacements and swaps of neighbours between a and b. */
+static int distance(const char *a, int na, const char *b, int nb)
+{
+	int row[3][LONGEST_NAME + 1];
+
+	for (int i = 0; i <= na; i++) {
+		int *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
+		for (int j = 0; j <= nb; j++) {
+			if (i == 0 || j == 0) {
+				now[j] = i + j;
+				continue;
+			}
+			int best = last[j - 1] + (a[i - 1] != b[j - 1]);
+			best = MIN(best, MIN(last[j], now[j - 1]) + 1);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				best = MIN(best, before[j - 2] + 1);
+			now[j] = best;
+		}
+	}
+	return row[na % 3][nb];
+}
+
+const char *nearest_name(const char *name, const char *const *names, int n)
+{
+	int len = (int)strnlen(name, LONGEST_NAME + 1);
+	int best = len / 3 + 1;         /* further than this is not near; one letter always */
+	const char *found = NULL;
+
+	if (len > LONGEST_NAME)
+		return NULL;
+	for (int i = 0; i < n; i++) {
+		int other = names[i] ? (int)strnlen(names[i], LONGEST_NAME + 1) : 0;
+		if (other == 0 || other > LONGEST_NAME)
+			continue;
+		int far = distance(name, len, names[i], other);
+		if (far < best || (far == best && !found && far < MAX(len, other))) {
+			best = far;
+			found = names[i];
+		}
+	}
+	return found;
+}

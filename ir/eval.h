@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * eval: the reference interpreter, the oracle for every generated kernel.
+ *
+ * It runs both levels in plain C loops: sums in double, roundings only where the IR says
+ * cast, and beside each float the error bound that a correct f32 kernel keeps to. */
+#ifndef MOEC_EVAL_H
+#define MOEC_EVAL_H
+
+#include "ir.h"
+
+/* A value at run time.  n entries = rows (level's count) x trailing shape, row-major.
+ * Integers, bools and indices are kept as doubles too (none is -1): one loop serves all. */
+typedef struct {
+	Type    type;
+	int64_t rows;                   /* 1 for LV_ONCE */
+	int64_t n;
+	double *v;
+	double *err;                    /* bound of |kernel - v| per entry, or NULL: exact */
+} Tensor;
+
+/* Where weights come from: natural layout, stored type, one matrix at a time (so that
+ * gigabytes never become doubles).  expert: absolute number for LV_EXPERT, else -1.
+ * Returns NULL when it has none (eval then reports which). */
+typedef struct WeightSource {
+	const void *(*get)(struct WeightSource *, const Param *, int64_t expert);
+} WeightSource;
+
+typedef struct {
+	const char   *name;             /* the function argument */
+	const double *v;                /* rows x shape; stored types: already rounded */
+} EvalInput;
+
+typedef struct EvalState EvalState;     /* the states of a session; NULL: fresh ones */
+EvalState *eval_state_new(void);
+void       eval_state_free(EvalState *);
+
+typedef struct {
+	int64_t        tokens;
+	int            nseq;            /* 0: one sequence of all tokens */
+	const int64_t *seq;             /* nseq + 1 offsets, seq[0] = 0, seq[nseq] = tokens */
+	const EvalInput *inputs;
+	int            ninputs;
+	WeightSource  *weights;
+	EvalState     *state;
+	uint64_t       seed;
+	double         step;            /* < 0: training is over */
+	bool           bounds;          /* compute err as well */
+	/* Routing given: picks [T, picks] and gates replace the layer's own; NULL: its own. */
+	const int32_t *picks;
+	const float   *gates;
+} EvalCall;
+
+typedef struct {
+	Tensor  *outs;                  /* the results of the function, in order */
+	int      nouts;
+	int32_t *picks;                 /* [T, picks] the experts that ran, -1 none; NULL: none */
+	float   *gates;
+	/* [T] how far, in error bounds, the routing is from changing: kernels may choose
+	 * differently where gap < 1.  NULL without bounds. */
+	double  *gap;
+} EvalResult;
+
+/* Runs fn.  False: *why says what failed (a missing weight, out of memory). */
+bool eval_fn(Arena *, const Module *, const Fn *, const EvalCall *, EvalResult *,
+	     const char **why);
+
+/* One op alone, for tests and for folding: args as tensors, result allocated. */
+bool eval_op(Arena *, const Module *, const Op *, const Tensor *args, Tensor *outs,
+	     const char **why);
+
+/* convert.c: stored types to double and back (half to even) */
+double bf16_to_double(uint16_t);
+uint16_t double_to_bf16(double);
+double f16_to_double(uint16_t);
+uint16_t double_to_f16(double);
+void   load_doubles(Dtype, const void *from, int64_t n, double *to);
+void   store_doubles(Dtype, const double *from, int64_t n, void *to);
+double round_to(Dtype, double);
+
+/* random.c: Philox4x32-10, the same bits everywhere */
+void philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2]);
+/* entry i of draw `site` at `position` of sequence `seq`, in (0,1) / N(0,1) */
+float draw_uniform(uint64_t seed, uint32_t seq, uint32_t site, uint32_t position,
+		   uint32_t step, uint32_t i);
+float draw_normal(uint64_t seed, uint32_t seq, uint32_t site, uint32_t position,
+		  uint32_t step, uint32_t i);
+/* n weights N(0, 0.02), stored as dtype; `stream` differs for every matrix.  Fast: bench
+ * makes gigabytes.  Inputs use the same with deviation 1. */
+void random_normals(Dtype, void *to, int64_t first, int64_t n, uint64_t seed,
+		    uint64_t stream, double deviation);
+uint64_t name_hash(const char *);       /* FNV-1a: a weight's stream number */
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * layer: what a compiled layer hands to the runtime, and what the runtime hands to kernels.
+ *
+ * The compiler (backend/lower) writes these structures as constants; kernels read the second
+ * half through fixed offsets.  Every field is 8 bytes wide, so that the layout is the same
+ * on every 64-bit target.  Compiled layer and runtime are linked together: no version skew. */
+#ifndef MOERT_LAYER_H
+#define MOERT_LAYER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Element types of buffers: the numbers of ../ir/dtypes.def.  A bool is kept as an int32. */
+typedef enum { MOERT_ONCE, MOERT_EXPERT, MOERT_SEQ, MOERT_TOKEN, MOERT_ROW } moert_level;
+
+/* ---- while a call runs -------------------------------------------------------------- */
+
+typedef struct { char *at; int64_t stride; } moert_view;        /* bytes between rows */
+
+/* The routed rows of one expert range: by expert, then token, then slot. */
+typedef struct {
+	int64_t        n;               /* rows */
+	const int32_t *token, *slot;    /* of each row */
+	const int32_t *expert;          /* of each row, counted from the range's first */
+	const int64_t *start;           /* [count + 1] first row of each expert */
+	const int32_t *active;          /* experts that have rows, ascending */
+	int64_t        nactive;
+} moert_rows;
+
+typedef struct {
+	const void *const *weight;      /* this expert's copy of each expert weight, by number */
+} moert_expert;
+
+typedef struct moert_call {
+	const moert_view   *buf;        /* every value between kernels, by buffer number */
+	const void *const  *weight;     /* weights that exist once, by weight number */
+	const moert_expert *const *expert;      /* [range][expert counted from its first] */
+	const moert_rows   *rows;       /* by range */
+	int64_t             tokens, sequences;
+	const int32_t      *position;   /* [T] place in its sequence */
+	const int32_t      *sequence;   /* [T] its sequence */
+	double              step;
+	uint64_t            seed;
+} moert_call;
+
+/* Rows row0 .. row1-1 of `over`; scratch: the step's scratch bytes, 64-byte aligned. */
+typedef void moert_map_fn(const moert_call *, int64_t row0, int64_t row1, void *scratch);
+
+/* One panel against rows row0 .. row1-1.  k0, k1: this block of the summed axis; between
+ * blocks the accumulators wait in acc ([row1 - row0][streams * cols]). */
+typedef struct moert_task {
+	const void        *panel;       /* at k = 0 */
+	const void *const *weight;      /* the expert's other weights, or the layer's */
+	int64_t            number;      /* of the panel: columns number * cols .. */
+	int64_t            row0, row1;
+	int64_t            k0, k1;
+	float             *acc;
+	float             *sink;        /* combine: [T][cols] sums */
+	const char        *next;        /* what to bring into L2 meanwhile, or NULL */
+	int64_t            next_bytes;
+} moert_task;
+typedef void moert_contract_fn(const moert_call *, const moert_task *);
+/* The sums of tokens t0 .. t1-1 of one panel's columns through the finish ops into y. */
+typedef void moert_finish_fn(const moert_call *, const float *sink, int64_t number,
+			     int64_t t0, int64_t t1);
+
+/* ---- the compiled layer, constant ---------------------------------------------------- */
+
+typedef enum { MOERT_TEMP, MOERT_INPUT, MOERT_OUTPUT, MOERT_LOSS, MOERT_STATE } moert_role;
+typedef struct {
+	const char *name;
+	int64_t     role, dtype, level, range;
+	int64_t     elems;              /* trailing entries a row */
+	int64_t     given;              /* 1: picks, 2: gates, that may be given or read out */
+} moert_buf;
+
+/* A weight as kernels read it: plain (row-major, one stream) or panels. */
+typedef struct {
+	const char        *name;        /* "router", "gate+up" */
+	int64_t            range;       /* expert range, or -1: once */
+	int64_t            dtype;
+	int64_t            cols, kpack; /* 0: plain */
+	int64_t            n, k;        /* of each stream; plain: n entries, k = 1 */
+	int64_t            nstreams;
+	const char *const *streams;     /* names of the natural weights, [n, k] each */
+	int64_t            bytes;       /* one copy, padding included */
+} moert_weight;
+
+typedef struct { int64_t first, count; } moert_range;
+
+typedef enum { MOERT_MAP, MOERT_CONTRACT, MOERT_CROSS, MOERT_GROUP } moert_step_kind;
+typedef enum {
+	MOERT_SUM, MOERT_MEAN, MOERT_AMIN, MOERT_AMAX, MOERT_ANY, MOERT_ALL,
+	MOERT_LOGSUMEXP, MOERT_SOFTMAX, MOERT_CUMSUM, MOERT_RANK
+} moert_cross_op;
+
+typedef struct {
+	const char        *name;        /* of the kernel, for traces */
+	int64_t            kind;
+	int64_t            over, range; /* level of its rows */
+	int64_t            loss_only;   /* needed only when losses are asked for */
+	int64_t            scratch;     /* bytes a thread */
+	/* MAP; CONTRACT with a tail: what follows on the finished rows */
+	moert_map_fn      *map;
+	/* CONTRACT */
+	moert_contract_fn *contract;
+	moert_finish_fn   *finish;      /* not NULL: the sink is a combine */
+	int64_t            weight;      /* number of its panels among the weights */
+	int64_t            panels;      /* ceil(n / cols) */
+	int64_t            panel_bytes;
+	int64_t            width;       /* streams * cols: columns of acc */
+	int64_t            k, kblock;   /* kblock 0: all at once */
+	int64_t            tile_rows;
+	/* CROSS: in -> out; over sequences or tokens; GROUP: in = picks, range */
+	int64_t            op, by_sequence, in, out;
+} moert_step;
+
+typedef struct moert_layer {
+	const char         *name, *target, *needs;      /* CPU features, by name */
+	uint64_t            fingerprint;                /* of weights' layout: files must match */
+	int64_t             width, experts, picks;
+	int64_t             group;                      /* tokens; 0 call, -1 sequence */
+	int64_t             nbufs, nweights, nranges, nsteps;
+	const moert_buf    *bufs;
+	const moert_weight *weights;
+	const moert_range  *ranges;
+	const moert_step   *steps;
+} moert_layer;
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * unit: a CUnit program in three lines.
+ *
+ *     SUITE("arena", {"grows", test_grows}, {"refuses overflow", test_overflow})
+ *
+ * prints what failed and closes with `N passed, N failed, N skipped`.  SKIP("no AVX-512")
+ * leaves a test and is counted aloud. */
+#ifndef MOEC_UNIT_H
+#define MOEC_UNIT_H
+
+#include <CUnit/Basic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CHECK(x)        CU_ASSERT(x)
+#define MUST(x)         CU_ASSERT_FATAL(x)
+#define SAME_TEXT(a, b) unit_same_text((a), (b), __FILE__, __LINE__)
+#define SKIP(why)       do { unit_skipped++; printf("skipped: %s\n", why); return; } while (0)
+
+static int unit_skipped;
+
+static inline void unit_same_text(const char *a, const char *b, const char *file, int line)
+{
+	bool same = strcmp(a, b) == 0;
+	if (!same)
+		printf("%s:%d: texts differ\n--- got\n%s\n--- expected\n%s\n", file, line, a, b);
+	CU_assertImplementation(same, line, "SAME_TEXT", file, "", CU_FALSE);
+}
+
+typedef struct { const char *name; void (*run)(void); } UnitTest;
+
+static inline int unit_main(const char *suite_name, const UnitTest *tests, int n)
+{
+	CU_initialize_registry();
+	CU_pSuite suite = CU_add_suite(suite_name, NULL, NULL);
+	for (int i = 0; i < n; i++)
+		CU_add_test(suite, tests[i].name, tests[i].run);
+	CU_basic_set_mode(CU_BRM_SILENT);
+	CU_basic_run_tests();
+	CU_basic_show_failures(CU_get_failure_list());
+	int failed = (int)CU_get_number_of_tests_failed();
+	printf("%s: %d passed, %d failed, %d skipped\n", suite_name,
+	       (int)CU_get_number_of_tests_run() - failed - unit_skipped, failed, unit_skipped);
+	CU_cleanup_registry();
+	return failed != 0;
+}
+
+#define SUITE(name, ...)                                                            \
+	int main(void)                                                              \
+	{                                                                           \
+		static const UnitTest tests[] = {__VA_ARGS__};                      \
+		return unit_main(name, tests, (int)(sizeof tests / sizeof *tests)); \
+	}
+
+#endif
