@@ -259,7 +259,7 @@ static int distance(const char *a, int na, const char *b, int nb)
 const char *nearest_name(const char *name, const char *const *names, int n)
 {
 	int len = (int)strnlen(name, LONGEST_NAME + 1);
-	int best = len / 3 + 1;         /* further than this is not near; one letter always */
+	int best = LONGEST_NAME;
 	const char *found = NULL;
 
 	if (len > LONGEST_NAME)
@@ -269,7 +269,7 @@ const char *nearest_name(const char *name, const char *const *names, int n)
 		if (other == 0 || other > LONGEST_NAME)
 			continue;
 		int far = distance(name, len, names[i], other);
-		if (far < best || (far == best && !found && far < MAX(len, other))) {
+		if (far < best && far <= (MAX(len, other) + 1) / 3) {   /* else not near */
 			best = far;
 			found = names[i];
 		}

@@ -89,10 +89,12 @@ static bool write_all(int fd, const void *data, size_t n)
 	return true;
 }
 
-/* /dev/stdout, a pipe, a terminal: there is nothing to rename. */
+/* /dev/stdout, a pipe, a terminal: there is nothing to rename.  What standard output
+ * already holds stays. */
 static bool write_through(Diag *d, const char *path, const void *data, size_t n)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	fflush(stdout);
+	int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
 
 	if (fd < 0)
 		return failed(d, path, "cannot open for writing");
@@ -146,7 +148,7 @@ bool file_write(Diag *d, const char *path, const void *data, size_t n)
 	struct stat st;
 	bool exists = stat(path, &st) == 0;
 
-	if (exists && !S_ISREG(st.st_mode))
+	if (exists && (!S_ISREG(st.st_mode) || strncmp(path, "/dev/", 5) == 0))
 		return write_through(d, path, data, n);
 	char *real = exists ? realpath(path, NULL) : NULL;
 	mode_t mode = exists ? st.st_mode & 0777 : default_mode();
