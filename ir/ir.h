@@ -217,7 +217,8 @@ void    attr_fns(Module *, Op *, const char *, const char *const *, int n);
 void    attr_drop(Op *, const char *);
 const Attr *attr_find(const Op *, const char *);
 int64_t     attr_get_int(const Op *, const char *, int64_t otherwise);
-const char *attr_get_str(const Op *, const char *, const char *otherwise);  /* STR or WORD */
+/* AT_STR, AT_WORD, or the one name of an AT_FNS ({fn=@f}, which is AT_FNS with n == 1) */
+const char *attr_get_str(const Op *, const char *, const char *otherwise);
 /* What a region reads from outside itself, in order of first use; n through *n. */
 Value **region_captures(Arena *, const Region *, int *n);
 /* A copy of the ops of `from` at the end of `to`; map[] pairs are extended as it goes. */
