@@ -22,7 +22,7 @@ typedef enum {
 	N_NAMED,        /* s : kids[0] */
 	N_TYPE,         /* s [ kids ] */
 	/* statements */
-	N_BIND,         /* names = kids[0] */
+	N_BIND,         /* names = kids[0]; no names: a call of require standing alone */
 	N_NEXT,         /* next s = kids[0] */
 	N_RETURN,       /* kids */
 	N_INPUT,        /* s : kids[0] */
@@ -70,15 +70,18 @@ struct Node {
 	const char  *s, *s2;
 	const char **names;             /* N_BIND, N_FAMILY */
 	Loc         *name_locs;
-	int          nnames;
+	int          nnames, names_cap;
 	Node       **kids;
 	int          nkids;
+	int          depth;             /* of the tree below, bounded by the parser */
 	Loc          loc;               /* from first to last character (on its first line) */
 };
 
 /* moe.y: NULL only when the file cannot be read at all; with syntax errors what could be
  * recovered is returned and diag_errors() is not 0. */
 Node *parse_moe(Arena *, Diag *, const char *file, const char *text);
+/* The same of n bytes: a NUL among them is a diagnostic, not the end. */
+Node *parse_moe_n(Arena *, Diag *, const char *file, const char *text, size_t n);
 /* ast.c */
 Node *node_new(Arena *, NodeKind, Loc);
 void  node_add(Arena *, Node *, Node *kid);

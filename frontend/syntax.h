@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * syntax: what scanner (moe.l), token stream (syntax.c) and grammar (moe.y) share. */
+#ifndef MOEC_SYNTAX_H
+#define MOEC_SYNTAX_H
+
+#include "ast.h"
+#include "moe.tab.h"
+
+enum {
+	SYNTAX_DEPTH  = 256,            /* of brackets, of blocks and of the tree */
+	SYNTAX_ERRORS = 20,             /* after so many the rest is not worth reading */
+	SYNTAX_BYTES  = 16 << 20,
+	NAME_BYTES    = 255,
+};
+
+typedef struct {
+	int          kind;              /* of the grammar; 0 at the end */
+	MOE_STYPE    value;
+	Loc          loc;
+	const char  *text;              /* as written, n bytes; the scanner's memory */
+	int          n;
+	bool         first;             /* on its line */
+	bool         again;             /* given once more after recovery */
+} Token;
+
+struct Syntax {
+	Arena       *arena;
+	Diag        *diag;
+	const char  *file;
+	Node        *root;              /* filled as the parse goes, so that an abort keeps it */
+	void        *scanner;
+	int          line, col, last_line;
+	bool         said_semicolon, said_depth;
+	int          errors;
+	bool         dead;              /* too much is wrong: only the end follows */
+	Token        last, before;      /* the token given last and the one before it */
+	Token        held;              /* comes next when is_held */
+	bool         is_held, skipping;
+	int          close;             /* missing `}` still to be given before held */
+	int          parens, braces;
+	Loc          opened[SYNTAX_DEPTH + 1];  /* the `{` still open */
+};
+
+/* syntax.c */
+void  syntax_error(Syntax *, Loc, const char *fmt, ...) PRINTF(3, 4);
+/* The node itself, or a leaf when it is too deep to be walked. */
+Node *syntax_bound(Syntax *, Node *);
+/* An item of the file begins here, whatever was not closed before. */
+bool  syntax_opens_item(const Token *);
+/* syntax_report.c: says what was wanted in place of the token given last. */
+void  syntax_unexpected(Syntax *, const char *const want[], int n);
+/* moe.l */
+void  moe_scan_open(Syntax *, const char *text, size_t n);
+int   moe_scan(Token *, void *scanner);
+const char *moe_scan_text(Syntax *, int *n);    /* of the last token */
+void  moe_scan_close(Syntax *);
+
+#endif
