@@ -380,8 +380,10 @@ static int yyreport_syntax_error(const yypcontext_t *context, Syntax *sx)
 	yysymbol_kind_t symbols[YYNTOKENS];
 	const char *want[YYNTOKENS];
 	int n = yypcontext_expected_tokens(context, symbols, YYNTOKENS);
-	for (int i = 0; i < n; i++)
-		want[i] = yysymbol_name(symbols[i]);
+	for (int i = 0; i < n; i++) {
+		const char *s = yysymbol_name(symbols[i]);
+		want[i] = *s == '\'' ? arena_strndup(sx->arena, s + 1, 1) : s;
+	}
 	syntax_unexpected(sx, want, MAX(n, 0));
 	return 0;
 }

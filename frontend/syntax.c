@@ -91,6 +91,7 @@ static void skip(Syntax *sx)
 {
 	int open = 0;
 	Token t = sx->last;
+	sx->braces = sx->braces_before;
 	for (bool stuck = t.again; t.kind; t = scan(sx), stuck = false) {
 		if (!stuck && syntax_opens_item(&t))
 			break;
@@ -156,6 +157,7 @@ static Token next_token(Syntax *sx)
 int moe_lex(MOE_STYPE *value, Loc *loc, Syntax *sx)
 {
 	Token t = next_token(sx);
+	sx->braces_before = sx->braces;
 	if (t.kind != T_RESYNC && !count_brackets(sx, &t) && !sx->dead)
 		too_deep(sx, t.loc);
 	if (sx->dead)

@@ -38,6 +38,7 @@ struct Syntax {
 	bool         is_held, skipping;
 	int          close;             /* missing `}` still to be given before held */
 	int          parens, braces;
+	int          braces_before;     /* the token given last */
 	Loc          opened[SYNTAX_DEPTH + 1];  /* the `{` still open */
 };
 

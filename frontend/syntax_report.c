@@ -90,8 +90,7 @@ static const char *found_name(Syntax *sx, const Token *t)
 		return "the end of the file";
 	if (t->kind == T_STRING)
 		return "a string";
-	return arena_printf(sx->arena, is_reserved(t->kind) ? "the reserved word `%s`" : "`%s`",
-			    text);
+	return arena_printf(sx->arena, is_reserved(t->kind) ? "the word `%s`" : "`%s`", text);
 }
 
 static bool report_unclosed(const Report *r)
@@ -161,7 +160,8 @@ void syntax_unexpected(Syntax *sx, const char *const want[], int n)
 	if (list)
 		syntax_error(sx, r.found->loc, "expected %s, found %s", list, r.name);
 	else
-		syntax_error(sx, r.found->loc, "unexpected %s", r.name);
+		syntax_error(sx, r.found->loc, "unexpected %s",
+			     r.name + (strncmp(r.name, "the word ", 9) ? 0 : 4));
 	if (help)
 		diag_fix(sx->diag, "%s", help);
 }
