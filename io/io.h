@@ -11,6 +11,14 @@
 /* json.c: strict JSON (duplicate keys refused, at most 100,000,000 bytes, depth 256) under a
  * memory budget of 48 x the file's size + 1 MiB.  json_decref() when done. */
 json_t *json_file(Arena *, Diag *, const char *path);
+/* The same from memory; `what` names the text in messages: "", "the header: ". */
+json_t *json_text(Arena *, Diag *, const char *file, const char *what, const char *text,
+		  size_t n);
+
+/* open.c: a descriptor of a regular file and its size, or -1 after one diagnostic.  With
+ * `folder` (NULL: anywhere) a symlink must lead into that folder, or into the blobs/ beside
+ * it (the Hugging Face cache).  A FIFO or a device never blocks. */
+int   open_regular(Arena *, Diag *, const char *path, const char *folder, uint64_t *size);
 
 /* safetensors.c, checkpoint.c: a .safetensors file, an index.json, or a folder that holds
  * either (model.safetensors.index.json first, else model.safetensors, else the only
@@ -40,6 +48,13 @@ const void *checkpoint_data(Checkpoint *, Diag *, const TensorInfo *);
 int         checkpoint_files(const Checkpoint *);
 /* All names known (index or headers), for "did you mean"; n through *n. */
 const char **checkpoint_names(Checkpoint *, Arena *, int *n);
+
+/* safetensors.c: the header of one file, checked whole.  Tensors come sorted by name. */
+typedef struct { TensorInfo *at; int n; } TensorList;
+bool safetensors_read(Arena *, Diag *, const char *file, int fd, uint64_t size, TensorList *);
+/* The same from memory: the text of the header, and how many bytes follow it. */
+bool safetensors_header(Arena *, Diag *, const char *file, const char *text, size_t n,
+			uint64_t data, TensorList *);
 
 /* npy.c: little-endian float32 (or int32), C order, versions 1.0, 2.0 and 3.0. */
 typedef struct {

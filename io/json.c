@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * json: strict JSON from files that nobody vouches for, under a memory budget. */
+#include "io.h"
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DEPTH = 256, MAX_BYTES = 100000000 };
+
+/* jansson takes up to 44 bytes for one of text; its allocator hooks carry no context, so
+ * what is left of the budget is the thread's. */
+static _Thread_local bool   budgeted;
+static _Thread_local size_t budget;
+
+static void *budget_malloc(size_t n)
+{
+	if (budgeted && n > budget)
+		return NULL;
+	void *p = malloc(n);
+	if (p && budgeted)
+		budget -= MIN(budget, malloc_usable_size(p));
+	return p;
+}
+
+static void budget_free(void *p)
+{
+	if (p && budgeted)
+		budget += malloc_usable_size(p);
+	free(p);
+}
+
+static void install_budget(void)
+{
+	json_set_alloc_funcs(budget_malloc, budget_free);
+}
+
+/* Far below what jansson allows (2048), so that no later walk of the tree runs deep. */
+static bool too_deep(const char *text, size_t n, int *line)
+{
+	int depth = 0;
+	bool quoted = false;
+
+	*line = 1;
+	for (size_t i = 0; i < n; i++) {
+		char c = text[i];
+		if (c == '\n')
+			++*line;
+		if (quoted) {
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				quoted = false;
+		} else if (c == '"') {
+			quoted = true;
+		} else if (c == '{' || c == '[') {
+			if (++depth > MAX_DEPTH)
+				return true;
+		} else if (c == '}' || c == ']') {
+			depth--;
+		}
+	}
+	return false;
+}
+
+json_t *json_text(Arena *a, Diag *d, const char *file, const char *what, const char *text,
+		  size_t n)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	json_error_t e = {0};
+	int line;
+
+	if (n > MAX_BYTES) {
+		diag_error(d, (Loc){.file = file}, "%s%zu bytes of JSON; the limit is 100000000",
+			   what, n);
+		return NULL;
+	}
+	if (too_deep(text, n, &line)) {
+		diag_error(d, (Loc){.file = file, .line = line, .col = 1},
+			   "%sJSON nested more than %d deep", what, MAX_DEPTH);
+		return NULL;
+	}
+	pthread_once(&once, install_budget);
+	budget = MIN(48 * n + (1u << 20), (size_t)1 << 30);
+	budgeted = true;
+	json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+	budgeted = false;
+	if (!j) {
+		Loc at = {.file = file, .line = MAX(e.line, 1), .col = MAX(e.column, 1)};
+		if (json_error_code(&e) == json_error_out_of_memory)
+			diag_error(d, at, "%sJSON that needs more memory than its size "
+				   "justifies", what);
+		else
+			diag_error(d, at, "%snot valid JSON: %s", what,
+				   printable(a, e.text));
+	}
+	return j;
+}
+
+json_t *json_file(Arena *a, Diag *d, const char *path)
+{
+	size_t n;
+	char *text = file_read(a, d, path, MAX_BYTES, &n);
+
+	return text ? json_text(a, d, path, "", text, n) : NULL;
+}
