@@ -2,9 +2,9 @@
  * checkpoint: tensors by name, wherever in a model's folder they lie.
  *
  * A shard is opened when the first of its tensors is asked for, once, and only that
- * descriptor is used from then on.  Data is mapped, since weights may be larger than memory;
- * its size is asked again at each access.  What remains: a file cut down by somebody while
- * its pages are being read (SIGBUS), as with every mapped file.
+ * descriptor is used from then on.  Data is mapped, since weights may be larger than
+ * memory; its size is asked again at each access.  What remains: a file cut down by
+ * somebody while its pages are being read (SIGBUS), as with every mapped file.
  *
  * checkpoint_find and checkpoint_data belong to one thread; the bytes to any. */
 #include "io.h"
@@ -95,11 +95,11 @@ static bool read_entry(Checkpoint *c, Diag *d, const char *name, const json_t *j
 	if (!shard)
 		diag_error(d, at, "tensor `%.120s`: its file name is not a string", name);
 	else if (!plain_name(shard))
-		diag_error(d, at, "tensor `%.120s`: `%.120s` is not a plain file name", name,
-			   shard);
+		diag_error(d, at, "tensor `%.120s`: `%.120s` is not a plain file name",
+			   name, shard);
 	else if (!ends_with(shard, ".safetensors"))
-		diag_error(d, at, "tensor `%.120s`: `%.120s` is not a .safetensors file", name,
-			   shard);
+		diag_error(d, at, "tensor `%.120s`: `%.120s` is not a .safetensors file",
+			   name, shard);
 	else {
 		c->entries[c->nentries++] = (Entry){arena_strdup(c->arena, name),
 						    arena_strdup(c->arena, shard), 0};
@@ -117,9 +117,11 @@ static void make_shards(Checkpoint *c)
 	for (int i = 0; i < c->nentries; i++) {
 		Entry *e = &c->entries[i];
 		if (i == 0 || strcmp(e->shard, e[-1].shard) != 0)
-			vec_push(c->arena, &shards, ((Shard){
-				.name = e->shard, .fd = -1,
-				.path = arena_printf(c->arena, "%s/%s", c->folder, e->shard)}));
+			vec_push(c->arena, &shards,
+				 ((Shard){.name = e->shard,
+					  .fd = -1,
+					  .path = arena_printf(c->arena, "%s/%s",
+							       c->folder, e->shard)}));
 		e->which = shards.n - 1;
 	}
 	qsort(c->entries, (size_t)c->nentries, sizeof *c->entries, entry_by_name);
@@ -140,7 +142,8 @@ static bool read_index(Checkpoint *c, Diag *d, const char *path)
 	if (!json_is_object(root))
 		diag_error(d, (Loc){.file = path}, "not an index: not an object");
 	else if (!map)
-		diag_error(d, (Loc){.file = path}, "not an index: it has no `weight_map`");
+		diag_error(d, (Loc){.file = path},
+			   "not an index: it has no `weight_map`");
 	else if (!ok)
 		diag_error(d, (Loc){.file = path}, "`weight_map` is not an object");
 	c->entries = NEWN(c->arena, Entry, json_object_size(map));
@@ -165,7 +168,7 @@ static bool one_file(Checkpoint *c, Diag *d, const char *path)
 static bool exists(const char *path)
 {
 	struct stat st;
-	return lstat(path, &st) == 0;   /* a dangling link is there, and will be an error */
+	return lstat(path, &st) == 0; /* a dangling link is there, and will be an error */
 }
 
 /* The only .safetensors file of the folder, or NULL; how many there are through *n. */
@@ -176,25 +179,30 @@ static const char *only_file(Checkpoint *c, Diag *d, int *n)
 
 	*n = 0;
 	if (!dir) {
-		diag_error(d, (Loc){.file = c->folder}, "cannot open: %s", strerror(errno));
+		diag_error(d, (Loc){.file = c->folder}, "cannot open: %s",
+			   strerror(errno));
 		return NULL;
 	}
 	for (struct dirent *e; (e = readdir(dir));)
-		if (e->d_name[0] != '.' && ends_with(e->d_name, ".safetensors") && ++*n == 1)
+		if (e->d_name[0] != '.' && ends_with(e->d_name, ".safetensors") &&
+		    ++*n == 1)
 			found = arena_printf(c->arena, "%s/%s", c->folder, e->d_name);
 	closedir(dir);
 	if (*n == 0)
 		diag_error(d, (Loc){.file = c->folder}, "holds no .safetensors file");
 	else if (*n > 1)
-		diag_error(d, (Loc){.file = c->folder}, "holds %d .safetensors files and no "
-			   "model.safetensors.index.json that says which to read", *n);
+		diag_error(d, (Loc){.file = c->folder},
+			   "holds %d .safetensors files and no "
+			   "model.safetensors.index.json that says which to read",
+			   *n);
 	return *n == 1 ? found : NULL;
 }
 
 static bool open_folder(Checkpoint *c, Diag *d, const char *path)
 {
 	c->folder = path;
-	const char *index = arena_printf(c->arena, "%s/model.safetensors.index.json", path);
+	const char *index =
+	    arena_printf(c->arena, "%s/model.safetensors.index.json", path);
 	const char *file = arena_printf(c->arena, "%s/model.safetensors", path);
 	int n;
 
@@ -256,13 +264,15 @@ static const Entry *find_entry(const Checkpoint *c, const char *name)
 static const TensorInfo *find_in(const Shard *s, const char *name)
 {
 	TensorInfo key = {.name = name};
-	return s->tensors.n ? bsearch(&key, s->tensors.at, (size_t)s->tensors.n, sizeof key,
-				      tensor_by_name) : NULL;
+	return s->tensors.n ? bsearch(&key, s->tensors.at, (size_t)s->tensors.n,
+				      sizeof key, tensor_by_name)
+			    : NULL;
 }
 
 bool checkpoint_has(Checkpoint *c, const char *name)
 {
-	return c->index ? find_entry(c, name) != NULL : find_in(&c->shards[0], name) != NULL;
+	return c->index ? find_entry(c, name) != NULL
+			: find_in(&c->shards[0], name) != NULL;
 }
 
 const TensorInfo *checkpoint_find(Checkpoint *c, Diag *d, const char *name, bool *bad)
@@ -325,6 +335,7 @@ const char **checkpoint_names(Checkpoint *c, Arena *a, int *n)
 	const char **names = NEWN(a, const char *, (size_t)*n);
 
 	for (int i = 0; i < *n; i++)
-		names[i] = c->index ? c->entries[i].name : c->shards[0].tensors.at[i].name;
+		names[i] =
+		    c->index ? c->entries[i].name : c->shards[0].tensors.at[i].name;
 	return names;
 }

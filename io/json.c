@@ -71,8 +71,8 @@ json_t *json_text(Arena *a, Diag *d, const char *file, const char *what, const c
 	int line;
 
 	if (n > MAX_BYTES) {
-		diag_error(d, (Loc){.file = file}, "%s%zu bytes of JSON; the limit is 100000000",
-			   what, n);
+		diag_error(d, (Loc){.file = file},
+			   "%s%zu bytes of JSON; the limit is 100000000", what, n);
 		return NULL;
 	}
 	if (too_deep(text, n, &line)) {
@@ -87,9 +87,15 @@ json_t *json_text(Arena *a, Diag *d, const char *file, const char *what, const c
 	budgeted = false;
 	if (!j) {
 		Loc at = {.file = file, .line = MAX(e.line, 1), .col = MAX(e.column, 1)};
-		if (json_error_code(&e) == json_error_out_of_memory)
-			diag_error(d, at, "%sJSON that needs more memory than its size "
-				   "justifies", what);
+		enum json_error_code code = json_error_code(&e);
+		if (!*e.text || code == json_error_out_of_memory)
+			diag_error(d, at,
+				   "%smore memory is needed than JSON of this size "
+				   "justifies",
+				   what);
+		else if (code == json_error_null_character ||
+			 code == json_error_null_byte_in_key)
+			diag_error(d, at, "%snot valid JSON: a NUL in a string", what);
 		else
 			diag_error(d, at, "%snot valid JSON: %s", what,
 				   printable(a, e.text));

@@ -3,7 +3,8 @@
  *
  *     "\x93NUMPY" major minor | u16 (1.0) or u32 (2.0, 3.0) n | n bytes of header | data
  *
- * The header is a Python dict: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 64), } */
+ * The header is a Python dict: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 64)}
+ */
 #include "io.h"
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +96,8 @@ static bool read_descr(Header *h)
 		return true;
 	for (size_t i = 0; i < COUNT(others); i++)
 		if (strcmp(others[i].descr, s) == 0)
-			return wrong(h, "%s ('%s'); moec reads float32", others[i].name, s);
+			return wrong(h, "%s ('%s'); moec reads float32", others[i].name,
+				     s);
 	return wrong(h, "the type '%.40s'; moec reads float32", s);
 }
 
@@ -104,7 +106,8 @@ static bool read_order(Header *h)
 	h->fortran = take_word(h, "True");
 	if (h->fortran)
 		return wrong(h, "Fortran order; moec reads C order");
-	return take_word(h, "False") || wrong(h, "fortran_order is neither True nor False");
+	return take_word(h, "False") ||
+	       wrong(h, "fortran_order is neither True nor False");
 }
 
 static bool read_dim(Header *h, int64_t *dim)
@@ -179,8 +182,9 @@ static bool find_header(Header *h, const unsigned char *b, size_t n, size_t *dat
 	if (n < 10 || memcmp(b, "\x93NUMPY", 6) != 0)
 		return wrong(h, "not a .npy file");
 	if (b[6] < 1 || b[6] > 3 || b[7] != 0)
-		return wrong(h, "version %d.%d of the format; moec reads 1.0, 2.0 and 3.0", b[6],
-			     b[7]);
+		return wrong(h,
+			     "version %d.%d of the format; moec reads 1.0, 2.0 and 3.0",
+			     b[6], b[7]);
 	size_t start = b[6] == 1 ? 10 : 12;
 	if (n < start)
 		return wrong(h, "cut short in its header");
@@ -190,7 +194,8 @@ static bool find_header(Header *h, const unsigned char *b, size_t n, size_t *dat
 	if (size > n - start)
 		return wrong(h, "cut short in its header");
 	if (size > MAX_HEADER)
-		return wrong(h, "a header of %u bytes; the limit is %d", size, MAX_HEADER);
+		return wrong(h, "a header of %u bytes; the limit is %d", size,
+			     MAX_HEADER);
 	h->at = (const char *)b + start;
 	h->end = h->at + size;
 	*data = start + size;
@@ -220,16 +225,18 @@ bool npy_read(Arena *a, Diag *d, const char *path, Npy *y)
 		return false;
 	const char *shape = shape_text(a, y->rank, y->dims);
 	if (!shape_elems(y->dims, y->rank, &elems) || !size_mul((size_t)elems, 4, &bytes))
-		return wrong(&h, "the shape %s has more entries than can be counted", shape);
+		return wrong(&h, "the shape %s has more entries than can be counted",
+			     shape);
 	if (bytes != n - data)
-		return wrong(&h, "the shape %s takes %zu bytes, the file holds %zu", shape, bytes,
-			     n - data);
+		return wrong(&h, "the shape %s takes %zu bytes, the file holds %zu",
+			     shape, bytes, n - data);
 	memmove(b, b + data, bytes);    /* to the front, which is aligned */
 	y->f = (float *)(void *)b;
 	return true;
 }
 
-bool npy_write(Diag *d, const char *path, int rank, const int64_t *dims, const float *data)
+bool npy_write(Diag *d, const char *path, int rank, const int64_t *dims,
+	       const float *data)
 {
 	int64_t elems;
 	size_t bytes, total;

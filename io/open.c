@@ -15,9 +15,10 @@ static bool lies_in(const char *path, const char *folder)
 	return strncmp(path, folder, n) == 0 && path[n] == '/';
 }
 
-/* Whether the open descriptor is a file of the model: in its folder, or in blobs/ beside it;
- * for a cache's snapshots/<revision>, in blobs/ beside snapshots/.  The descriptor itself is
- * asked, not the path again: nobody can exchange the link between check and use. */
+/* Whether the open descriptor is a file of the model: in its folder, or in blobs/ beside
+ * it; for a cache's snapshots/<revision>, in blobs/ beside snapshots/.  The descriptor
+ * itself is asked, not the path again: nobody can exchange the link between check and
+ * use. */
 static bool stays_inside(Arena *a, int fd, const char *folder)
 {
 	char at[PATH_MAX], home[PATH_MAX];
@@ -34,7 +35,8 @@ static bool stays_inside(Arena *a, int fd, const char *folder)
 			return false;
 		bool snapshot = strcmp(slash, "/snapshots") == 0;
 		*slash = '\0';
-		if ((up == 0 || snapshot) && lies_in(at, arena_printf(a, "%s/blobs", home)))
+		if ((up == 0 || snapshot) &&
+		    lies_in(at, arena_printf(a, "%s/blobs", home)))
 			return true;
 	}
 	return false;
@@ -60,7 +62,8 @@ int open_regular(Arena *a, Diag *d, const char *path, const char *folder, uint64
 		diag_error(d, at, "cannot read: %s",
 			   S_ISDIR(st.st_mode) ? "it is a folder" : "not a regular file");
 	else if (link && !stays_inside(a, fd, folder))
-		diag_error(d, at, "cannot read: a link that leads out of the model's folder");
+		diag_error(d, at,
+			   "cannot read: a link that leads out of the model's folder");
 	else {
 		*size = (uint64_t)st.st_size;
 		return fd;

@@ -14,7 +14,7 @@ struct Progress {
 	uint64_t         total;
 	int64_t          start;         /* ms */
 	_Atomic uint64_t done;
-	_Atomic int64_t  next;          /* when the line is due; who moves it on prints it */
+	_Atomic int64_t next; /* when the line is due; who moves it on prints it */
 	atomic_bool      shown;
 };
 
@@ -54,7 +54,8 @@ static void show(Progress *p, uint64_t done, int64_t ms)
 		int t = (int)MIN(s + 0.5, 359999.0);
 		snprintf(left, sizeof left, ", %d:%02d left", t / 60, t % 60);
 	}
-	fprintf(stderr, "\r\033[K%s: %d%%, %s of %s%s", p->what, MIN(percent, 100), a, b, left);
+	fprintf(stderr, "\r\033[K%s: %d%%, %s of %s%s", p->what, MIN(percent, 100), a, b,
+		left);
 	fflush(stderr);
 	atomic_store(&p->shown, true);
 }

@@ -3,8 +3,9 @@
  *
  *     u64 n | n bytes of JSON: {"name": {"dtype", "shape", "data_offsets"}, ..} | data
  *
- * Every tensor's bytes are its shape's, and the tensors together are the data: no overlap, no
- * hole, nothing behind the last one.  So an offset that passed here is inside the file. */
+ * Every tensor's bytes are its shape's, and the tensors together are the data: no
+ * overlap, no hole, nothing behind the last one.  So an offset that passed here is inside
+ * the file. */
 #include "io.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +14,8 @@
 
 enum { MAX_HEADER = 100000000 };
 
-/* Every type of the format, as of safetensors 0.8; moec reads those that dtypes.def names. */
+/* Every type of the format, as of safetensors 0.8; moec reads those that dtypes.def
+ * names. */
 static const struct { const char *name; unsigned bits; } types[] = {
 	{"BOOL", 8},        {"F4", 4},           {"F6_E2M3", 6},     {"F6_E3M2", 6},
 	{"U8", 8},          {"I8", 8},           {"F8_E5M2", 8},     {"F8_E4M3", 8},
@@ -41,13 +43,23 @@ static PRINTF(2, 3) bool wrong(Reader *r, const char *fmt, ...)
 	return false;
 }
 
+static PRINTF(3, 4) bool bad(Reader *r, const char *name, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	wrong(r, "tensor `%.120s`: %s", name, arena_vprintf(r->arena, fmt, args));
+	va_end(args);
+	return false;
+}
+
 static bool read_type(Reader *r, const char *name, const json_t *j, TensorInfo *t,
 		      unsigned *bits)
 {
 	const char *s = json_string_value(j);
 
 	if (!s)
-		return wrong(r, "tensor `%.120s`: its dtype is not a string", name);
+		return bad(r, name, "its dtype is not a string");
 	for (size_t i = 0; i < COUNT(types); i++) {
 		if (strcmp(types[i].name, s) != 0)
 			continue;
@@ -59,22 +71,22 @@ static bool read_type(Reader *r, const char *name, const json_t *j, TensorInfo *
 				t->dtype = (Dtype)k;
 		return true;
 	}
-	return wrong(r, "tensor `%.120s`: `%.40s` is no dtype of the format", name, s);
+	return bad(r, name, "`%.40s` is no dtype of the format", s);
 }
 
 static bool read_shape(Reader *r, const char *name, const json_t *j, TensorInfo *t)
 {
 	if (!json_is_array(j))
-		return wrong(r, "tensor `%.120s`: its shape is not a list", name);
+		return bad(r, name, "its shape is not a list");
 	if (json_array_size(j) > COUNT(t->dims))
-		return wrong(r, "tensor `%.120s`: %zu dimensions, at most %zu are supported",
-			     name, json_array_size(j), COUNT(t->dims));
+		return bad(r, name, "%zu dimensions, at most %zu are supported",
+			   json_array_size(j), COUNT(t->dims));
 	t->rank = (int)json_array_size(j);
 	for (int i = 0; i < t->rank; i++) {
 		const json_t *n = json_array_get(j, (size_t)i);
 		if (!json_is_integer(n) || json_integer_value(n) < 0)
-			return wrong(r, "tensor `%.120s`: dimension %d is not a whole number "
-				     "from 0 on", name, i);
+			return bad(r, name,
+				   "dimension %d is not a whole number from 0 on", i);
 		t->dims[i] = json_integer_value(n);
 	}
 	return true;
@@ -86,16 +98,15 @@ static bool read_offsets(Reader *r, const char *name, const json_t *j, TensorInf
 
 	if (json_array_size(j) != 2 || !json_is_integer(from) || !json_is_integer(to) ||
 	    json_integer_value(from) < 0)
-		return wrong(r, "tensor `%.120s`: its data_offsets are not two whole numbers "
-			     "from 0 on", name);
+		return bad(r, name,
+			   "its data_offsets are not two whole numbers from 0 on");
 	if (json_integer_value(to) < json_integer_value(from))
-		return wrong(r, "tensor `%.120s`: its data_offsets end before they begin",
-			     name);
+		return bad(r, name, "its data_offsets end before they begin");
 	t->offset = (uint64_t)json_integer_value(from);
 	t->bytes = (uint64_t)json_integer_value(to) - t->offset;
 	if (t->offset + t->bytes > r->data)
-		return wrong(r, "tensor `%.120s`: ends at byte %ju of the data, which has %ju",
-			     name, (uintmax_t)(t->offset + t->bytes), (uintmax_t)r->data);
+		return bad(r, name, "ends at byte %ju of the data, which has %ju",
+			   (uintmax_t)(t->offset + t->bytes), (uintmax_t)r->data);
 	return true;
 }
 
@@ -123,13 +134,12 @@ static bool read_tensor(Reader *r, const char *name, const json_t *j, TensorInfo
 	size_t total;
 
 	if (!json_is_object(j))
-		return wrong(r, "tensor `%.120s`: its description is not an object", name);
+		return bad(r, name, "its description is not an object");
 	for (size_t i = 0; i < COUNT(keys); i++)
 		if (!json_object_get(j, keys[i]))
-			return wrong(r, "tensor `%.120s`: has no %s", name, keys[i]);
+			return bad(r, name, "has no %s", keys[i]);
 	if (json_object_size(j) != COUNT(keys))
-		return wrong(r, "tensor `%.120s`: has more than dtype, shape and data_offsets",
-			     name);
+		return bad(r, name, "has more than dtype, shape and data_offsets");
 	t->name = arena_strdup(r->arena, name);
 	t->file = r->file;
 	if (!read_type(r, name, json_object_get(j, "dtype"), t, &bits) ||
@@ -137,15 +147,14 @@ static bool read_tensor(Reader *r, const char *name, const json_t *j, TensorInfo
 	    !read_offsets(r, name, json_object_get(j, "data_offsets"), t))
 		return false;
 	if (!shape_bits(t, bits, &total))
-		return wrong(r, "tensor `%.120s`: its shape has more entries than can be "
-			     "counted", name);
+		return bad(r, name, "its shape has more entries than can be counted");
 	if (total % 8)
-		return wrong(r, "tensor `%.120s`: %zu bits of %s do not fill whole bytes", name,
-			     total, t->type);
+		return bad(r, name, "%zu bits of %s do not fill whole bytes", total,
+			   t->type);
 	if (total / 8 != t->bytes)
-		return wrong(r, "tensor `%.120s`: its shape takes %zu bytes of %s, its "
-			     "data_offsets %ju", name, total / 8, t->type,
-			     (uintmax_t)t->bytes);
+		return bad(r, name,
+			   "its shape takes %zu bytes of %s, its data_offsets %ju",
+			   total / 8, t->type, (uintmax_t)t->bytes);
 	return true;
 }
 
@@ -189,9 +198,10 @@ static bool check_cover(Reader *r, const TensorList *list)
 			return wrong(r, "tensors `%.120s` and `%.120s` overlap",
 				     list->at[i - 1].name, t->name);
 		if (t->offset > end)
-			return wrong(r, "bytes %ju to %ju of the data belong to no tensor "
-				     "(before `%.120s`)", (uintmax_t)end,
-				     (uintmax_t)t->offset, t->name);
+			return wrong(r,
+				     "bytes %ju to %ju of the data belong to no tensor "
+				     "(before `%.120s`)",
+				     (uintmax_t)end, (uintmax_t)t->offset, t->name);
 		end = t->offset + t->bytes;
 	}
 	if (end != r->data)
@@ -287,11 +297,14 @@ bool safetensors_read(Arena *a, Diag *d, const char *file, int fd, uint64_t size
 	if (n > MAX_HEADER && other_format(b))
 		return wrong(&r, "not a safetensors file but %s", other_format(b));
 	if (n > MAX_HEADER)
-		return wrong(&r, "not a safetensors file: a header of %ju bytes, the limit is "
-			     "100000000", (uintmax_t)n);
+		return wrong(&r,
+			     "not a safetensors file: a header of %ju bytes, the limit "
+			     "is 100000000",
+			     (uintmax_t)n);
 	if (n > size - 8)
-		return wrong(&r, "cut short: the header has %ju bytes, the file only %ju more",
-			     (uintmax_t)n, (uintmax_t)size - 8);
+		return wrong(
+		    &r, "cut short: the header has %ju bytes, the file only %ju more",
+		    (uintmax_t)n, (uintmax_t)size - 8);
 	char *text = malloc((size_t)n + 1);
 	if (!text)
 		return wrong(&r, "no memory for a header of %ju bytes", (uintmax_t)n);

@@ -54,7 +54,8 @@ static inline void put_file(const char *name, const void *bytes, size_t n)
 }
 
 /* length | header | data bytes of 0, 1, 2, .. */
-static inline void put_safetensors(const char *name, const char *header, size_t n, size_t data)
+static inline void put_safetensors(const char *name, const char *header, size_t n,
+				   size_t data)
 {
 	unsigned char *b = calloc(1, 8 + n + data);
 

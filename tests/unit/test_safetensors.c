@@ -5,148 +5,164 @@
 #include "unit.h"
 
 #define F "x.safetensors: error: "
-#define T(dtype, shape, from, to) \
-	"{\"dtype\":\"" dtype "\",\"shape\":[" shape "],\"data_offsets\":[" #from "," #to "]}"
+#define T(dtype, shape, from, to)                                                        \
+	"{\"dtype\":\"" dtype "\",\"shape\":[" shape "],\"data_offsets\":[" #from        \
+	"," #to "]}"
 #define ONE(dtype, shape, from, to) "{\"a\":" T(dtype, shape, from, to) "}"
 
 typedef struct { const char *header; size_t data; const char *message; } Case;
 
 /* Bad headers, the number of data bytes behind them, the whole message ("": none). */
 static const Case headers[] = {
-	/* not the JSON of a header */
-	{"", 0, F "the header does not begin with {\n"},
-	{" {}", 0, F "the header does not begin with {\n"},
-	{"[]", 0, F "the header does not begin with {\n"},
-	{"null", 0, F "the header does not begin with {\n"},
-	{"\xef\xbb\xbf{}", 0, F "the header does not begin with {\n"},
-	{"{", 0, "x.safetensors:1:1: error: the header: not valid JSON: string or '}' expected"
-		 " near end of file\n"},
-	{"{}}", 0, "x.safetensors:1:3: error: the header: not valid JSON: end of file expected"
-		   " near '}'\n"},
-	{"{} {}", 0, "x.safetensors:1:4: error: the header: not valid JSON: end of file "
-		     "expected near '{'\n"},
-	{"{\"a\"}", 0, "x.safetensors:1:5: error: the header: not valid JSON: ':' expected near"
-		       " '}'\n"},
-	{"{\"\xff\":1}", 0, "x.safetensors:1:2: error: the header: not valid JSON: unable to "
-			    "decode byte 0xff near '\"'\n"},
-	{"{\"\x1b[31m\":1}", 0, "x.safetensors:1:2: error: the header: not valid JSON: control "
-				"character 0x1b near '\"'\n"},
-	{"{\"a\\u0000\":1}", 0, "x.safetensors:1:10: error: the header: not valid JSON: NUL "
-				"byte in object key not supported near '\"a\\u0000\"'\n"},
-	{"{\"\\ud800\":1}", 0, "x.safetensors:1:9: error: the header: not valid JSON: invalid "
-			       "Unicode '\\uD800' near '\"\\ud800\"'\n"},
-	{"{\"a\":1,\"a\":1}", 0, "x.safetensors:1:10: error: the header: not valid JSON: "
-				 "duplicate object key near '\"a\"'\n"},
-	{"{\"a\":1,}", 0, "x.safetensors:1:8: error: the header: not valid JSON: string or '}' "
-			  "expected near '}'\n"},
-	{"{'a':1}", 0, "x.safetensors:1:2: error: the header: not valid JSON: string or '}' "
-		       "expected near '''\n"},
-	{"{\"a\":NaN}", 0, "x.safetensors:1:8: error: the header: not valid JSON: invalid token"
-			   " near 'NaN'\n"},
-	{"{\"a\":99999999999999999999}", 0,
-	 "x.safetensors:1:25: error: the header: not valid JSON: too big integer near "
-	 "'99999999999999999999'\n"},
-	{"{\"a\":1e999}", 0, "x.safetensors:1:10: error: the header: not valid JSON: real number"
-			     " overflow near '1e999'\n"},
-	/* __metadata__ */
-	{"{\"__metadata__\":[]}", 0, F "`__metadata__` is not an object\n"},
-	{"{\"__metadata__\":\"pt\"}", 0, F "`__metadata__` is not an object\n"},
-	{"{\"__metadata__\":{\"format\":1}}", 0,
-	 F "`__metadata__`: `format` is not a string\n"},
-	{"{\"__metadata__\":{\"a\":{\"b\":\"c\"}}}", 0,
-	 F "`__metadata__`: `a` is not a string\n"},
-	{"{\"__metadata__\":{\"a\":null}}", 0, F "`__metadata__`: `a` is not a string\n"},
-	/* a tensor's description */
-	{"{\"a\":1}", 0, F "tensor `a`: its description is not an object\n"},
-	{"{\"a\":null}", 0, F "tensor `a`: its description is not an object\n"},
-	{"{\"a\":[\"F32\",[],[0,4]]}", 4, F "tensor `a`: its description is not an object\n"},
-	{"{\"a\\u001b[0m\":1}", 0, F "tensor `a\\x1b[0m`: its description is not an object\n"},
-	{"{\"a\":{}}", 0, F "tensor `a`: has no dtype\n"},
-	{"{\"a\":{\"dtype\":\"F32\"}}", 0, F "tensor `a`: has no shape\n"},
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":[]}}", 4, F "tensor `a`: has no data_offsets\n"},
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4],\"strides\":[]}}", 4,
-	 F "tensor `a`: has more than dtype, shape and data_offsets\n"},
-	/* dtype */
-	{"{\"a\":{\"dtype\":1,\"shape\":[],\"data_offsets\":[0,4]}}", 4,
-	 F "tensor `a`: its dtype is not a string\n"},
-	{ONE("F7", "", 0, 4), 4, F "tensor `a`: `F7` is no dtype of the format\n"},
-	{ONE("f32", "", 0, 4), 4, F "tensor `a`: `f32` is no dtype of the format\n"},
-	{ONE("", "", 0, 4), 4, F "tensor `a`: `` is no dtype of the format\n"},
-	{ONE("F32 ", "", 0, 4), 4, F "tensor `a`: `F32 ` is no dtype of the format\n"},
-	/* shape */
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":4,\"data_offsets\":[0,4]}}", 4,
-	 F "tensor `a`: its shape is not a list\n"},
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":{},\"data_offsets\":[0,4]}}", 4,
-	 F "tensor `a`: its shape is not a list\n"},
-	{ONE("F32", "-1", 0, 4), 4,
-	 F "tensor `a`: dimension 0 is not a whole number from 0 on\n"},
-	{ONE("F32", "1,1.0", 0, 4), 4,
-	 F "tensor `a`: dimension 1 is not a whole number from 0 on\n"},
-	{ONE("F32", "\\\"1\\\"", 0, 4), 4,
-	 "x.safetensors:1:30: error: the header: not valid JSON: invalid token near '\\'\n"},
-	{ONE("F32", "\"1\"", 0, 4), 4,
-	 F "tensor `a`: dimension 0 is not a whole number from 0 on\n"},
-	{ONE("F32", "true", 0, 4), 4,
-	 F "tensor `a`: dimension 0 is not a whole number from 0 on\n"},
-	{ONE("F32", "1,1,1,1,1,1,1,1,1", 0, 4), 4,
-	 F "tensor `a`: 9 dimensions, at most 8 are supported\n"},
-	{ONE("F32", "4294967296,4294967296", 0, 4), 4,
-	 F "tensor `a`: its shape has more entries than can be counted\n"},
-	{ONE("F32", "2305843009213693952", 0, 0), 0,
-	 F "tensor `a`: its shape has more entries than can be counted\n"},
-	{ONE("U8", "9223372036854775807", 0, 0), 0,
-	 F "tensor `a`: its shape has more entries than can be counted\n"},
-	{ONE("F32", "9223372036854775807,9223372036854775807,0", 0, 0), 0,
-	 F "tensor `a`: its shape has more entries than can be counted\n"},
-	/* offsets */
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":4}}", 4,
-	 F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0]}}", 4,
-	 F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4,8]}}", 4,
-	 F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
-	{ONE("F32", "", 0.0, 4), 4,
-	 F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
-	{ONE("F32", "", -4, 0), 4,
-	 F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
-	{ONE("F32", "", 4, 0), 4, F "tensor `a`: its data_offsets end before they begin\n"},
-	{ONE("F32", "", 0, -4), 4, F "tensor `a`: its data_offsets end before they begin\n"},
-	{ONE("F32", "2", 0, 8), 4,
-	 F "tensor `a`: ends at byte 8 of the data, which has 4\n"},
-	{ONE("F32", "", 9223372036854775803, 9223372036854775807), 4,
-	 F "tensor `a`: ends at byte 9223372036854775807 of the data, which has 4\n"},
-	/* shape against offsets */
-	{ONE("F32", "2,3", 0, 20), 20,
-	 F "tensor `a`: its shape takes 24 bytes of F32, its data_offsets 20\n"},
-	{ONE("BF16", "2,3", 0, 24), 24,
-	 F "tensor `a`: its shape takes 12 bytes of BF16, its data_offsets 24\n"},
-	{ONE("F32", "0", 0, 4), 4,
-	 F "tensor `a`: its shape takes 0 bytes of F32, its data_offsets 4\n"},
-	{ONE("F32", "", 0, 0), 0,
-	 F "tensor `a`: its shape takes 4 bytes of F32, its data_offsets 0\n"},
-	{ONE("F8_E4M3", "4611686018427387904,4", 0, 0), 0,
-	 F "tensor `a`: its shape has more entries than can be counted\n"},
-	{ONE("F4", "3", 0, 2), 2, F "tensor `a`: 12 bits of F4 do not fill whole bytes\n"},
-	{ONE("F6_E2M3", "5", 0, 4), 4,
-	 F "tensor `a`: 30 bits of F6_E2M3 do not fill whole bytes\n"},
-	{ONE("F6_E3M2", "4", 0, 4), 4,
-	 F "tensor `a`: its shape takes 3 bytes of F6_E3M2, its data_offsets 4\n"},
-	/* cover */
-	{"{}", 4, F "the tensors end at byte 0 of the data, which has 4\n"},
-	{"{\"__metadata__\":{}}", 1, F "the tensors end at byte 0 of the data, which has 1\n"},
-	{ONE("F32", "", 0, 4), 5, F "the tensors end at byte 4 of the data, which has 5\n"},
-	{ONE("F32", "", 4, 8), 8,
-	 F "bytes 0 to 4 of the data belong to no tensor (before `a`)\n"},
-	{"{\"a\":" T("U8", "4", 0, 4) ",\"b\":" T("U8", "4", 8, 12) "}", 12,
-	 F "bytes 4 to 8 of the data belong to no tensor (before `b`)\n"},
-	{"{\"a\":" T("U8", "4", 0, 4) ",\"b\":" T("U8", "4", 0, 4) "}", 4,
-	 F "tensors `a` and `b` overlap\n"},
-	{"{\"b\":" T("U8", "4", 0, 4) ",\"a\":" T("U8", "4", 2, 6) "}", 6,
-	 F "tensors `b` and `a` overlap\n"},
-	{"{\"a\":" T("U8", "4", 0, 4) ",\"b\":" T("U8", "0", 2, 2) "}", 4,
-	 F "tensors `a` and `b` overlap\n"},
-	{"{\"a\":" T("U8", "0", 9, 9) "}", 4,
-	 F "tensor `a`: ends at byte 9 of the data, which has 4\n"},
+    /* not the JSON of a header */
+    {"", 0, F "the header does not begin with {\n"},
+    {" {}", 0, F "the header does not begin with {\n"},
+    {"[]", 0, F "the header does not begin with {\n"},
+    {"null", 0, F "the header does not begin with {\n"},
+    {"\xef\xbb\xbf{}", 0, F "the header does not begin with {\n"},
+    {"{", 0,
+     "x.safetensors:1:1: error: the header: not valid JSON: string or '}' expected"
+     " near end of file\n"},
+    {"{}}", 0,
+     "x.safetensors:1:3: error: the header: not valid JSON: end of file expected"
+     " near '}'\n"},
+    {"{} {}", 0,
+     "x.safetensors:1:4: error: the header: not valid JSON: end of file "
+     "expected near '{'\n"},
+    {"{\"a\"}", 0,
+     "x.safetensors:1:5: error: the header: not valid JSON: ':' expected near"
+     " '}'\n"},
+    {"{\"\xff\":1}", 0,
+     "x.safetensors:1:2: error: the header: not valid JSON: unable to "
+     "decode byte 0xff near '\"'\n"},
+    {"{\"\x1b[31m\":1}", 0,
+     "x.safetensors:1:2: error: the header: not valid JSON: control "
+     "character 0x1b near '\"'\n"},
+    {"{\"a\\u0000\":1}", 0,
+     "x.safetensors:1:10: error: the header: not valid JSON: a NUL "
+     "in a string\n"},
+    {"{\"\\ud800\":1}", 0,
+     "x.safetensors:1:9: error: the header: not valid JSON: invalid "
+     "Unicode '\\uD800' near '\"\\ud800\"'\n"},
+    {"{\"a\":1,\"a\":1}", 0,
+     "x.safetensors:1:10: error: the header: not valid JSON: "
+     "duplicate object key near '\"a\"'\n"},
+    {"{\"a\":1,}", 0,
+     "x.safetensors:1:8: error: the header: not valid JSON: string or '}' "
+     "expected near '}'\n"},
+    {"{'a':1}", 0,
+     "x.safetensors:1:2: error: the header: not valid JSON: string or '}' "
+     "expected near '''\n"},
+    {"{\"a\":NaN}", 0,
+     "x.safetensors:1:8: error: the header: not valid JSON: invalid token"
+     " near 'NaN'\n"},
+    {"{\"a\":99999999999999999999}", 0,
+     "x.safetensors:1:25: error: the header: not valid JSON: too big integer near "
+     "'99999999999999999999'\n"},
+    {"{\"a\":1e999}", 0,
+     "x.safetensors:1:10: error: the header: not valid JSON: real number"
+     " overflow near '1e999'\n"},
+    /* __metadata__ */
+    {"{\"__metadata__\":[]}", 0, F "`__metadata__` is not an object\n"},
+    {"{\"__metadata__\":\"pt\"}", 0, F "`__metadata__` is not an object\n"},
+    {"{\"__metadata__\":{\"format\":1}}", 0,
+     F "`__metadata__`: `format` is not a string\n"},
+    {"{\"__metadata__\":{\"a\":{\"b\":\"c\"}}}", 0,
+     F "`__metadata__`: `a` is not a string\n"},
+    {"{\"__metadata__\":{\"a\":null}}", 0, F "`__metadata__`: `a` is not a string\n"},
+    /* a tensor's description */
+    {"{\"a\":1}", 0, F "tensor `a`: its description is not an object\n"},
+    {"{\"a\":null}", 0, F "tensor `a`: its description is not an object\n"},
+    {"{\"a\":[\"F32\",[],[0,4]]}", 4, F "tensor `a`: its description is not an object\n"},
+    {"{\"a\\u001b[0m\":1}", 0,
+     F "tensor `a\\x1b[0m`: its description is not an object\n"},
+    {"{\"a\":{}}", 0, F "tensor `a`: has no dtype\n"},
+    {"{\"a\":{\"dtype\":\"F32\"}}", 0, F "tensor `a`: has no shape\n"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[]}}", 4,
+     F "tensor `a`: has no data_offsets\n"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4],\"strides\":[]}}", 4,
+     F "tensor `a`: has more than dtype, shape and data_offsets\n"},
+    /* dtype */
+    {"{\"a\":{\"dtype\":1,\"shape\":[],\"data_offsets\":[0,4]}}", 4,
+     F "tensor `a`: its dtype is not a string\n"},
+    {ONE("F7", "", 0, 4), 4, F "tensor `a`: `F7` is no dtype of the format\n"},
+    {ONE("f32", "", 0, 4), 4, F "tensor `a`: `f32` is no dtype of the format\n"},
+    {ONE("", "", 0, 4), 4, F "tensor `a`: `` is no dtype of the format\n"},
+    {ONE("F32 ", "", 0, 4), 4, F "tensor `a`: `F32 ` is no dtype of the format\n"},
+    /* shape */
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":4,\"data_offsets\":[0,4]}}", 4,
+     F "tensor `a`: its shape is not a list\n"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":{},\"data_offsets\":[0,4]}}", 4,
+     F "tensor `a`: its shape is not a list\n"},
+    {ONE("F32", "-1", 0, 4), 4,
+     F "tensor `a`: dimension 0 is not a whole number from 0 on\n"},
+    {ONE("F32", "1,1.0", 0, 4), 4,
+     F "tensor `a`: dimension 1 is not a whole number from 0 on\n"},
+    {ONE("F32", "\\\"1\\\"", 0, 4), 4,
+     "x.safetensors:1:30: error: the header: not valid JSON: invalid token near '\\'\n"},
+    {ONE("F32", "\"1\"", 0, 4), 4,
+     F "tensor `a`: dimension 0 is not a whole number from 0 on\n"},
+    {ONE("F32", "true", 0, 4), 4,
+     F "tensor `a`: dimension 0 is not a whole number from 0 on\n"},
+    {ONE("F32", "1,1,1,1,1,1,1,1,1", 0, 4), 4,
+     F "tensor `a`: 9 dimensions, at most 8 are supported\n"},
+    {ONE("F32", "4294967296,4294967296", 0, 4), 4,
+     F "tensor `a`: its shape has more entries than can be counted\n"},
+    {ONE("F32", "2305843009213693952", 0, 0), 0,
+     F "tensor `a`: its shape has more entries than can be counted\n"},
+    {ONE("U8", "9223372036854775807", 0, 0), 0,
+     F "tensor `a`: its shape has more entries than can be counted\n"},
+    {ONE("F32", "9223372036854775807,9223372036854775807,0", 0, 0), 0,
+     F "tensor `a`: its shape has more entries than can be counted\n"},
+    /* offsets */
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":4}}", 4,
+     F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0]}}", 4,
+     F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4,8]}}", 4,
+     F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
+    {ONE("F32", "", 0.0, 4), 4,
+     F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
+    {ONE("F32", "", -4, 0), 4,
+     F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
+    {ONE("F32", "", 4, 0), 4, F "tensor `a`: its data_offsets end before they begin\n"},
+    {ONE("F32", "", 0, -4), 4, F "tensor `a`: its data_offsets end before they begin\n"},
+    {ONE("F32", "2", 0, 8), 4, F "tensor `a`: ends at byte 8 of the data, which has 4\n"},
+    {ONE("F32", "", 9223372036854775803, 9223372036854775807), 4,
+     F "tensor `a`: ends at byte 9223372036854775807 of the data, which has 4\n"},
+    /* shape against offsets */
+    {ONE("F32", "2,3", 0, 20), 20,
+     F "tensor `a`: its shape takes 24 bytes of F32, its data_offsets 20\n"},
+    {ONE("BF16", "2,3", 0, 24), 24,
+     F "tensor `a`: its shape takes 12 bytes of BF16, its data_offsets 24\n"},
+    {ONE("F32", "0", 0, 4), 4,
+     F "tensor `a`: its shape takes 0 bytes of F32, its data_offsets 4\n"},
+    {ONE("F32", "", 0, 0), 0,
+     F "tensor `a`: its shape takes 4 bytes of F32, its data_offsets 0\n"},
+    {ONE("F8_E4M3", "4611686018427387904,4", 0, 0), 0,
+     F "tensor `a`: its shape has more entries than can be counted\n"},
+    {ONE("F4", "3", 0, 2), 2, F "tensor `a`: 12 bits of F4 do not fill whole bytes\n"},
+    {ONE("F6_E2M3", "5", 0, 4), 4,
+     F "tensor `a`: 30 bits of F6_E2M3 do not fill whole bytes\n"},
+    {ONE("F6_E3M2", "4", 0, 4), 4,
+     F "tensor `a`: its shape takes 3 bytes of F6_E3M2, its data_offsets 4\n"},
+    /* cover */
+    {"{}", 4, F "the tensors end at byte 0 of the data, which has 4\n"},
+    {"{\"__metadata__\":{}}", 1,
+     F "the tensors end at byte 0 of the data, which has 1\n"},
+    {ONE("F32", "", 0, 4), 5, F "the tensors end at byte 4 of the data, which has 5\n"},
+    {ONE("F32", "", 4, 8), 8,
+     F "bytes 0 to 4 of the data belong to no tensor (before `a`)\n"},
+    {"{\"a\":" T("U8", "4", 0, 4) ",\"b\":" T("U8", "4", 8, 12) "}", 12,
+     F "bytes 4 to 8 of the data belong to no tensor (before `b`)\n"},
+    {"{\"a\":" T("U8", "4", 0, 4) ",\"b\":" T("U8", "4", 0, 4) "}", 4,
+     F "tensors `a` and `b` overlap\n"},
+    {"{\"b\":" T("U8", "4", 0, 4) ",\"a\":" T("U8", "4", 2, 6) "}", 6,
+     F "tensors `b` and `a` overlap\n"},
+    {"{\"a\":" T("U8", "4", 0, 4) ",\"b\":" T("U8", "0", 2, 2) "}", 4,
+     F "tensors `a` and `b` overlap\n"},
+    {"{\"a\":" T("U8", "0", 9, 9) "}", 4,
+     F "tensor `a`: ends at byte 9 of the data, which has 4\n"},
 };
 
 static void test_headers(void)
@@ -164,31 +180,33 @@ static void test_headers(void)
 }
 
 /* Files that are wrong before their header: bytes, how many, the message. */
-static const struct { const char *bytes; size_t n; const char *message; } raw[] = {
-	{"", 0, F "0 bytes are too few for a safetensors file\n"},
-	{"\1\0\0\0\0\0\0", 7, F "7 bytes are too few for a safetensors file\n"},
-	{"\1\0\0\0\0\0\0\0", 8, F "cut short: the header has 1 bytes, the file only 0 more\n"},
-	{"\3\0\0\0\0\0\0\0{}", 10,
-	 F "cut short: the header has 3 bytes, the file only 2 more\n"},
-	{"\0\xe1\xf5\5\0\0\0\0{}", 10,
-	 F "cut short: the header has 100000000 bytes, the file only 2 more\n"},
-	{"\1\xe1\xf5\5\0\0\0\0{}", 10,
-	 F "not a safetensors file: a header of 100000001 bytes, the limit is 100000000\n"},
-	{"\xff\xff\xff\xff\xff\xff\xff\xff{}", 10,
-	 F "not a safetensors file: a header of 18446744073709551615 bytes, the limit is "
-	   "100000000\n"},
-	{"\xf8\xff\xff\xff\xff\xff\xff\x7f{}", 10,
-	 F "not a safetensors file: a header of 9223372036854775800 bytes, the limit is "
-	   "100000000\n"},
-	{"\0\0\0\0\0\0\0\0", 8, F "the header does not begin with {\n"},
-	{"\0\0\0\0\0\0\0\0{}", 10, F "the header does not begin with {\n"},
-	{"PK\3\4\24\0\0\0\10\0", 10, F "not a safetensors file but a PyTorch pickle\n"},
-	{"\x80\2}q\1X\3\0\0\0", 10, F "not a safetensors file but a PyTorch pickle\n"},
-	{"GGUF\3\0\0\0\1\0", 10, F "not a safetensors file but GGUF\n"},
-	{"\x93NUMPY\1\0v\0", 10, F "not a safetensors file but a NumPy array\n"},
-	{"\x89HDF\r\n\x1a\n\0\0", 10, F "not a safetensors file but HDF5\n"},
-	{"version https://git-lfs", 23,
-	 F "not a safetensors file but a Git LFS pointer: `git lfs pull` fetches the file\n"},
+static const struct { const char *bytes; size_t n; const char *message;
+} raw[] = {
+    {"", 0, F "0 bytes are too few for a safetensors file\n"},
+    {"\1\0\0\0\0\0\0", 7, F "7 bytes are too few for a safetensors file\n"},
+    {"\1\0\0\0\0\0\0\0", 8,
+     F "cut short: the header has 1 bytes, the file only 0 more\n"},
+    {"\3\0\0\0\0\0\0\0{}", 10,
+     F "cut short: the header has 3 bytes, the file only 2 more\n"},
+    {"\0\xe1\xf5\5\0\0\0\0{}", 10,
+     F "cut short: the header has 100000000 bytes, the file only 2 more\n"},
+    {"\1\xe1\xf5\5\0\0\0\0{}", 10,
+     F "not a safetensors file: a header of 100000001 bytes, the limit is 100000000\n"},
+    {"\xff\xff\xff\xff\xff\xff\xff\xff{}", 10,
+     F "not a safetensors file: a header of 18446744073709551615 bytes, the limit is "
+       "100000000\n"},
+    {"\xf8\xff\xff\xff\xff\xff\xff\x7f{}", 10,
+     F "not a safetensors file: a header of 9223372036854775800 bytes, the limit is "
+       "100000000\n"},
+    {"\0\0\0\0\0\0\0\0", 8, F "the header does not begin with {\n"},
+    {"\0\0\0\0\0\0\0\0{}", 10, F "the header does not begin with {\n"},
+    {"PK\3\4\24\0\0\0\10\0", 10, F "not a safetensors file but a PyTorch pickle\n"},
+    {"\x80\2}q\1X\3\0\0\0", 10, F "not a safetensors file but a PyTorch pickle\n"},
+    {"GGUF\3\0\0\0\1\0", 10, F "not a safetensors file but GGUF\n"},
+    {"\x93NUMPY\1\0v\0", 10, F "not a safetensors file but a NumPy array\n"},
+    {"\x89HDF\r\n\x1a\n\0\0", 10, F "not a safetensors file but HDF5\n"},
+    {"version https://git-lfs", 23,
+     F "not a safetensors file but a Git LFS pointer: `git lfs pull` fetches the file\n"},
 };
 
 static void test_raw(void)
@@ -231,25 +249,31 @@ static void test_good(void)
 
 static void test_every_type(void)
 {
-	static const struct { const char *name; int bits; Dtype dtype; } types[] = {
-		{"BOOL", 8, DT_bool}, {"F4", 4, DT_COUNT}, {"F6_E2M3", 6, DT_COUNT},
-		{"F6_E3M2", 6, DT_COUNT}, {"U8", 8, DT_COUNT}, {"I8", 8, DT_COUNT},
-		{"F8_E5M2", 8, DT_COUNT}, {"F8_E4M3", 8, DT_COUNT}, {"F8_E8M0", 8, DT_COUNT},
-		{"F8_E4M3FNUZ", 8, DT_COUNT}, {"F8_E5M2FNUZ", 8, DT_COUNT},
-		{"I16", 16, DT_COUNT}, {"U16", 16, DT_COUNT}, {"F16", 16, DT_f16},
-		{"BF16", 16, DT_bf16}, {"I32", 32, DT_i32}, {"U32", 32, DT_COUNT},
-		{"F32", 32, DT_f32}, {"C64", 64, DT_COUNT}, {"F64", 64, DT_f64},
-		{"I64", 64, DT_COUNT}, {"U64", 64, DT_COUNT},
+	static const struct { const char *name; int bits; Dtype dtype;
+	} types[] = {
+	    {"BOOL", 8, DT_bool},	  {"F4", 4, DT_COUNT},
+	    {"F6_E2M3", 6, DT_COUNT},	  {"F6_E3M2", 6, DT_COUNT},
+	    {"U8", 8, DT_COUNT},	  {"I8", 8, DT_COUNT},
+	    {"F8_E5M2", 8, DT_COUNT},	  {"F8_E4M3", 8, DT_COUNT},
+	    {"F8_E8M0", 8, DT_COUNT},	  {"F8_E4M3FNUZ", 8, DT_COUNT},
+	    {"F8_E5M2FNUZ", 8, DT_COUNT}, {"I16", 16, DT_COUNT},
+	    {"U16", 16, DT_COUNT},	  {"F16", 16, DT_f16},
+	    {"BF16", 16, DT_bf16},	  {"I32", 32, DT_i32},
+	    {"U32", 32, DT_COUNT},	  {"F32", 32, DT_f32},
+	    {"C64", 64, DT_COUNT},	  {"F64", 64, DT_f64},
+	    {"I64", 64, DT_COUNT},	  {"U64", 64, DT_COUNT},
 	};
 
 	for (size_t i = 0; i < COUNT(types); i++) {
 		Said *s = said_new();
 		TensorList list;
 		uint64_t bytes = (uint64_t)types[i].bits * 8 / 8;
-		const char *h = arena_printf(s->arena, "{\"a\":{\"dtype\":\"%s\",\"shape\":[2,4],"
-					     "\"data_offsets\":[0,%ju]}}", types[i].name,
-					     (uintmax_t)bytes);
-		MUST(safetensors_header(s->arena, s->diag, "x", h, strlen(h), bytes, &list));
+		const char *h = arena_printf(s->arena,
+					     "{\"a\":{\"dtype\":\"%s\",\"shape\":[2,4],"
+					     "\"data_offsets\":[0,%ju]}}",
+					     types[i].name, (uintmax_t)bytes);
+		MUST(safetensors_header(s->arena, s->diag, "x", h, strlen(h), bytes,
+					&list));
 		SAME_TEXT(list.at[0].type, types[i].name);
 		CHECK(list.at[0].bytes == bytes);
 		/* a type that dtypes.def gains later may be known here */
@@ -258,7 +282,8 @@ static void test_every_type(void)
 	}
 }
 
-static const char small[] = "{\"b\":" T("F32", "2", 8, 16) ",\"a\":" T("BF16", "2,2", 0, 8) "}";
+static const char small[] =
+    "{\"b\":" T("F32", "2", 8, 16) ",\"a\":" T("BF16", "2,2", 0, 8) "}";
 
 static void test_contents(void)
 {
