@@ -34,6 +34,7 @@ typedef enum {
 typedef enum { LV_ONCE, LV_EXPERT, LV_SEQ, LV_TOKEN, LV_ROW } Level;
 
 enum { MAX_RANK = 6 };
+#define MAX_ELEMS ((int64_t)1 << 48)    /* of one trailing shape: parser and inference */
 
 typedef struct {
 	Dtype   dtype;

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * names: a hash map from texts or addresses, and what the two halves of the text form
+ * (text.c prints, parse.c reads) must agree on. */
+#ifndef MOEC_NAMES_H
+#define MOEC_NAMES_H
+
+#include "ir.h"
+
+/* Keys are texts (compared by content, not copied) or addresses; one map holds one sort. */
+typedef struct {
+	Arena *arena;
+	int    n, cap;
+	struct MapEntry {
+		const void *key;
+		void       *value;
+	}     *at;
+} Map;
+/* The place of a key's value, made (NULL) when it is new. */
+void **map_text(Map *, const char *key);
+void **map_address(Map *, const void *key);
+
+enum { DEEPEST = 64 };                          /* nested regions */
+
+bool is_word(const char *);             /* [A-Za-z_][A-Za-z0-9_.]*, printed without quotes */
+bool is_word_char(char);
+/* The numbers of a const: floats however they are written, whole ones without 0x..p. */
+bool is_const_value(OpKind, const char *attr);
+/* The level's symbol: E and R are followed by their range's number; "" for once. */
+extern const char *const level_symbol[LV_ROW + 1];
+
+#endif
