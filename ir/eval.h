@@ -8,6 +8,13 @@
 
 #include "ir.h"
 
+/* What `group` makes: row r is pick `slot` of `token`, for `expert` (absolute; the range
+ * begins at `first`).  Sorted by expert, then token, then slot. */
+typedef struct {
+	int64_t  n, first;
+	int64_t *token, *slot, *expert;
+} Rows;
+
 /* A value at run time.  n entries = rows (level's count) x trailing shape, row-major.
  * Integers, bools and indices are kept as doubles too (none is -1): one loop serves all. */
 typedef struct {
@@ -16,6 +23,11 @@ typedef struct {
 	int64_t n;
 	double *v;
 	double *err;                    /* bound of |kernel - v| per entry, or NULL: exact */
+	const Rows  *at;                /* LV_ROW: which rows these are */
+	/* A weight not yet read has v NULL and one of: */
+	const Param *param;
+	const void  *raw;               /* n entries of the stored type `stored` */
+	Dtype        stored;
 } Tensor;
 
 /* Where weights come from: natural layout, stored type, one matrix at a time (so that
@@ -48,6 +60,12 @@ typedef struct {
 	/* Routing given: picks [T, picks] and gates replace the layer's own; NULL: its own. */
 	const int32_t *picks;
 	const float   *gates;
+	/* The op `tensor`: the checkpoint's entries in the given type's dtype and shape, valid
+	 * until eval_fn returns; NULL: no such tensor.  Only load functions need it. */
+	const void  *(*tensor)(void *ctx, const char *name, const Type *);
+	void          *tensor_ctx;
+	/* A result that is a tensor's entries as they lie stays unread: v NULL, raw set. */
+	bool           keep_raw;
 } EvalCall;
 
 typedef struct {
@@ -60,7 +78,13 @@ typedef struct {
 	double  *gap;
 } EvalResult;
 
-/* Runs fn.  False: *why says what failed (a missing weight, out of memory). */
+/* Marks in the IR: `stop` with {given=pick} (index[picks], T) and {given=gate} is what
+ * EvalCall.picks and .gates replace, and what EvalResult.picks and .gates report.
+ *
+ * With a module `group`, @layer runs group by group: the losses are the mean over the groups,
+ * T and S results are put together, a call-level result is the last group's.
+ *
+ * Runs fn.  False: *why says what failed (a missing weight, out of memory). */
 bool eval_fn(Arena *, const Module *, const Fn *, const EvalCall *, EvalResult *,
 	     const char **why);
 
@@ -77,6 +101,11 @@ void   load_doubles(Dtype, const void *from, int64_t n, double *to);
 void   store_doubles(Dtype, const double *from, int64_t n, void *to);
 double round_to(Dtype, double);
 
+/* eval_panel.c: where column c, step k of stream s lies in its packed block, and the
+ * block's length in entries (false: overflow). */
+int64_t panel_at(const Panel *, int s, int64_t c, int64_t k);
+bool    panel_length(const Panel *, int64_t *entries);
+
 /* random.c: Philox4x32-10, the same bits everywhere */
 void philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2]);
 /* entry i of draw `site` at `position` of sequence `seq`, in (0,1) / N(0,1) */
@@ -84,7 +113,9 @@ float draw_uniform(uint64_t seed, uint32_t seq, uint32_t site, uint32_t position
 		   uint32_t step, uint32_t i);
 float draw_normal(uint64_t seed, uint32_t seq, uint32_t site, uint32_t position,
 		  uint32_t step, uint32_t i);
-/* n weights N(0, 0.02), stored as dtype; `stream` differs for every matrix.  Fast: bench
+/* The counter of a draw: the step's low 32 bits, 0 when training is over. */
+uint32_t draw_step(double step);
+/* n weights N(0, deviation), stored as dtype; `stream` differs for every matrix.  Fast: bench
  * makes gigabytes.  Inputs use the same with deviation 1. */
 void random_normals(Dtype, void *to, int64_t first, int64_t n, uint64_t seed,
 		    uint64_t stream, double deviation);
