@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * contraction: recognises what a `matmul` is for.
+ *
+ *   matmul %W, %x                      linear %x, %W             W: weights [n, k]
+ *   matmul %x, %W                      linear %x, transpose %W   W: weights [k, n]
+ *   matmul %w, collect %rows, %g       combine %rows, %w, %g
+ *   matmul %w, add %a, %b              the sum of both, where both are collects */
+#include "kernel.h"
+
+enum { NOT, CONSTANT, WEIGHT };         /* Value.id: what a value is made of */
+
+static void mark(Op *op, void *ctx)
+{
+	int id = CONSTANT;
+
+	if (!(op_info[op->kind].flags & PURE) || op->kind == OP_tokens ||
+	    op->kind == OP_step || op->kind == OP_position)
+		id = NOT;
+	if (op->kind == OP_param)
+		id = WEIGHT;
+	for (int i = 0; i < op->nargs && id != NOT; i++)
+		id = op->args[i]->id == NOT ? NOT : MAX(id, op->args[i]->id);
+	for (int i = 0; i < op->nouts; i++)
+		op->outs[i]->id = id;
+	for (int i = 0; i < op->nregions; i++)
+		for (int j = 0; j < op->regions[i]->nargs; j++)
+			op->regions[i]->args[j]->id = NOT;
+}
+
+static void replace(Fn *fn, Op *op, Value *v)
+{
+	v->name = op->outs[0]->name;
+	value_replace(fn, op->outs[0], v);
+	op_unlink(op);
+}
+
+static bool is_matrix(const Value *v)
+{
+	return v->id == WEIGHT && v->type.rank == 2;
+}
+
+static bool is_vector(const Value *v)
+{
+	return v->id == NOT && v->type.rank == 1 && v->type.level >= LV_SEQ &&
+	       v->type.dtype != DT_f64;
+}
+
+static bool to_linear(Fn *fn, Op *op)
+{
+	Value *a = op->args[0], *b = op->args[1];
+
+	if (is_matrix(a) && is_vector(b)) {
+		replace(fn, op, put2(op, OP_linear, b, a, &op->outs[0]->type));
+		return true;
+	}
+	if (is_vector(a) && is_matrix(b)) {
+		Value *t = put1(op, OP_transpose, b, NULL);
+		t->id = WEIGHT;
+		replace(fn, op, put2(op, OP_linear, a, t, &op->outs[0]->type));
+		return true;
+	}
+	return false;
+}
+
+/* collects, added */
+static bool is_collected(const Value *v)
+{
+	const Op *op = v->def;
+
+	if (!op)
+		return false;
+	if (op->kind == OP_stop)
+		return is_collected(op->args[0]);
+	if (op->kind == OP_add)
+		return is_collected(op->args[0]) && is_collected(op->args[1]);
+	return op->kind == OP_collect && op->outs[0]->type.rank == 2;
+}
+
+static Value *combined(Op *at, Value *weight, const Value *v)
+{
+	const Op *op = v->def;
+
+	if (op->kind == OP_stop)
+		return combined(at, weight, op->args[0]);
+	if (op->kind == OP_add) {
+		Value *a = combined(at, weight, op->args[0]);
+		return put2(at, OP_add, a, combined(at, weight, op->args[1]), NULL);
+	}
+	Value *args[] = {op->args[0], weight, op->args[1]};
+	return put_op(at, OP_combine, 3, args, &at->outs[0]->type)->outs[0];
+}
+
+static bool to_combine(Fn *fn, Op *op)
+{
+	const Value *w = op->args[0];
+
+	if (w->type.level != LV_TOKEN || w->type.rank != 1 || !is_collected(op->args[1]))
+		return false;
+	replace(fn, op, combined(op, op->args[0], op->args[1]));
+	return true;
+}
+
+static bool form_in_region(Fn *fn, Region *r)
+{
+	bool changed = false;
+
+	for (Op *op = r->first, *next; op; op = next) {
+		next = op->next;
+		for (int i = 0; i < op->nregions; i++)
+			changed |= form_in_region(fn, op->regions[i]);
+		if (op->kind == OP_matmul)
+			changed |= to_linear(fn, op) || to_combine(fn, op);
+	}
+	return changed;
+}
+
+bool form_contractions(Fn *fn)
+{
+	for (int i = 0; i < fn->body->nargs; i++)
+		fn->body->args[i]->id = NOT;
+	region_walk(fn->body, mark, NULL);
+	return form_in_region(fn, fn->body);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * form-kernels: every op of the layer becomes a kernel of its own, all legal to emit:
+ *
+ *   %y = linear %x, %w
+ *
+ *   %y = kernel {kind=contract, over=T, name="w", ..} : f32[T, 8] {
+ *     %w = param {name="w"} : f32[8, 16]
+ *     %y.1 = linear %x, %w
+ *     yield %y.1
+ *   }
+ *
+ * What follows only improves it.  Sources (params, constants) are repeated inside each
+ * kernel; kernels that compute weights from weights are marked {weights=1}, for `pack`. */
+#include "kernel.h"
+
+#include <string.h>
+
+typedef struct {
+	Module *m;
+	Fn     *fn;
+	const Target *target;
+	Vec(const char *) names;
+} Form;
+
+/* A kernel's name says what it does, and is its own. */
+static void name_kernel(Form *f, Op *k, const char *base)
+{
+	const char *name = base;
+
+	for (int n = 2, i = 0; i < f->names.n; i++)
+		if (strcmp(f->names.at[i], name) == 0) {
+			name = arena_printf(f->m->arena, "%s.%d", base, n++);
+			i = -1;
+		}
+	vec_push(f->m->arena, &f->names, name);
+	attr_str(f->m, k, "name", name);
+}
+
+static const char *base_name(const Op *op)
+{
+	const char *name = op->nouts && op->outs[0]->name ? op->outs[0]->name : NULL;
+
+	return name ? name : op_info[op->kind].name;
+}
+
+/* Operands that must lie in memory are computed by kernels, sources too. */
+static void materialise(Form *f, Op *op, int i)
+{
+	const Op *def = op->args[i]->def;
+
+	if (!def || !op_is_source(def))
+		return;
+	Op *copy = op_clone(f->m, f->fn, def, &(ValueMap){0});
+	op_insert_before(op, copy);
+	op->args[i] = copy->outs[0];
+	Op *k = kernel_wrap(f->fn, copy, "map", &copy->outs[0]->type);
+	name_kernel(f, k, base_name(copy));
+}
+
+static bool is_weight_work(const Op *op)
+{
+	bool any = false;
+
+	if (!(op_info[op->kind].flags & PURE) || op->nregions)
+		return false;
+	for (int i = 0; i < op->nargs; i++) {
+		const Op *def = op->args[i]->def;
+		bool weights = value_of_weights(op->args[i]);
+		if (!weights && (!def || (def->kind != OP_const && def->kind != OP_iota)))
+			return false;
+		any |= weights;
+	}
+	return any;
+}
+
+static bool is_contraction(const Op *op)
+{
+	const Type *x, *w;
+
+	if (op->kind != OP_linear)
+		return false;
+	x = &op->args[0]->type;
+	w = &op->args[1]->type;
+	return (x->level == LV_SEQ || x->level == LV_TOKEN || x->level == LV_ROW) &&
+	       x->rank == 1 && w->rank == 2 && value_of_weights(op->args[1]);
+}
+
+/* A pair of operand types that some dot of the target takes: else through f32. */
+static const Dot *legal_dot(Form *f, Op *op)
+{
+	const Dot *dot;
+
+	for (int i = 0; i < 2; i++) {
+		dot = target_dot(f->target, op->args[0]->type.dtype, op->args[1]->type.dtype);
+		Type type = op->args[i]->type;
+		if (dot)
+			return dot;
+		if (type.dtype == DT_f32)
+			continue;
+		type.dtype = DT_f32;
+		op->args[i] = put1(op, OP_cast, op->args[i], &type);
+		Op *cast = op->args[i]->def;
+		const char *name = base_name(cast);
+		bool weights = is_weight_work(cast);
+		Op *k = kernel_wrap(f->fn, cast, "map", &type);
+		if (weights)
+			attr_int(f->m, k, "weights", 1);
+		name_kernel(f, k, name);
+	}
+	dot = target_dot(f->target, op->args[0]->type.dtype, op->args[1]->type.dtype);
+	if (!dot)
+		ice("%s has no dot for f32 and f32", f->target->name);
+	return dot;
+}
+
+static void form_contract(Form *f, Op *op)
+{
+	const Dot *dot = legal_dot(f, op);
+
+	materialise(f, op, 0);
+	const Op *w = op->args[1]->def;
+	const char *name = w->kind == OP_param ? attr_get_str(w, "name", "w") : base_name(op);
+	Op *k = kernel_wrap(f->fn, op, "contract", &op->outs[0]->type);
+	name_kernel(f, k, name);
+	attr_int(f->m, k, "rows", 1);
+	attr_int(f->m, k, "vectors", 1);
+	attr_int(f->m, k, "cols", f->target->vector_bits / 32);
+	attr_int(f->m, k, "kblock", 0);
+	attr_str(f->m, k, "dot", dot->how);
+}
+
+static bool crosses_rows(const Op *op)
+{
+	const Attr *over = attr_find(op, "over");
+
+	return op_info[op->kind].flags & OVER && over && over->kind == AT_WORD;
+}
+
+static void form_map(Form *f, Op *op)
+{
+	const char *name = base_name(op);
+	bool weights = is_weight_work(op);
+	Op *k = kernel_wrap(f->fn, op, "map", &op->outs[0]->type);
+
+	name_kernel(f, k, name);
+	if (weights)
+		attr_int(f->m, k, "weights", 1);
+}
+
+static void form_op(Form *f, Op *op)
+{
+	const char *name = base_name(op);
+
+	if (is_contraction(op)) {
+		form_contract(f, op);
+	} else if (crosses_rows(op)) {
+		materialise(f, op, 0);
+		Type over = op->args[0]->type;
+		name_kernel(f, kernel_wrap(f->fn, op, "cross", &over), name);
+	} else if (op->kind == OP_group) {
+		materialise(f, op, 0);
+		name_kernel(f, kernel_wrap(f->fn, op, "group", &op->outs[0]->type), name);
+	} else {
+		form_map(f, op);
+	}
+}
+
+static void form_region(Form *f, Region *r)
+{
+	for (Op *op = r->first, *next; op; op = next) {
+		next = op->next;
+		if (op_is_source(op) || op->kind == OP_state || op->kind == OP_kernel)
+			continue;
+		for (int i = 0; i < op->nregions; i++)
+			form_region(f, op->regions[i]);
+		if (op_info[op->kind].family != FAM_CTRL && op->kind != OP_next)
+			form_op(f, op);
+		else
+			for (int i = 0; i < op->nargs; i++)
+				materialise(f, op, i);
+	}
+	for (Op *op = r->last, *prev; op; op = prev) {
+		prev = op->prev;
+		if (op_is_source(op) && !value_used(f->fn, op->outs[0]))
+			op_unlink(op);
+	}
+}
+
+bool form_kernels(Module *m, PassContext *ctx)
+{
+	Form f = {.m = m, .fn = m->fns, .target = ctx->target};
+
+	if (!m->fns)
+		return false;
+	if (!ctx->target)
+		ice("form-kernels without a target");
+	m->target = ctx->target->name;
+	form_region(&f, m->fns->body);
+	return true;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * fuse-experts: merges kernels until no two neighbours fit together:
+ *
+ *   1  contractions of one input over weights of one shape   one kernel, several streams
+ *   2  dispatch                                              the rows its readers fetch
+ *   3  elementwise work on a contraction's columns           its epilogue
+ *   4  combine of a contraction's rows                       its sink, then finish ops
+ *   5  what only reads a contraction's finished rows         its tail: softmax, top-k
+ *   6  maps over the same rows                               one map
+ *
+ * One rule makes all of it legal: two kernels become one only if no third op reads from the
+ * first and is read by the second (order.c). */
+#include "fuse.h"
+
+#include <string.h>
+
+/* Kernels of a kind in order; the list is taken anew after each merge round. */
+typedef Vec(Op *) Kernels;
+
+static Kernels kernels_in(Arena *arena, const Region *r, const char *kind)
+{
+	Kernels list = {0};
+
+	for (Op *op = r->first; op; op = op->next)
+		if (kernel_is(op, kind) && !kernel_of_weights(op))
+			vec_push(arena, &list, op);
+	return list;
+}
+
+static void join_names(Module *m, const Op *a, Op *b)
+{
+	attr_str(m, b, "name", arena_printf(m->arena, "%s+%s", attr_get_str(a, "name", "?"),
+					    attr_get_str(b, "name", "?")));
+}
+
+static bool share_input(Fuse *f, Region *r)
+{
+	Kernels list = kernels_in(f->arena, r, "contract");
+	bool changed = false;
+
+	for (int j = 1; j < list.n; j++)
+		for (int i = 0; i < j; i++) {
+			Op *a = list.at[i], *b = list.at[j];
+			if (a->in != r || !streams_fit(f, a, b) || op_reads(b, a) ||
+			    path_between(a, b))
+				continue;
+			join_names(f->m, a, b);
+			kernel_merge(f->fn, a, b);
+			region_sort(f->arena, r);
+			changed = true;
+		}
+	return changed;
+}
+
+/* Whether rows are fetched through pointers: a contraction's left operand, a map's any
+ * operand. */
+static bool fetches(const Op *k, const Value *rows)
+{
+	if (kernel_is(k, "map"))
+		return !kernel_of_weights(k);
+	if (!kernel_is(k, "contract"))
+		return false;
+	for (const Op *op = k->regions[0]->first; op; op = op->next)
+		for (int i = 0; i < op->nargs; i++)
+			if (op->args[i] == rows && (op->kind != OP_linear || i != 0))
+				return false;
+	return true;
+}
+
+static bool fetch_inside(Fuse *f, Region *r)
+{
+	Kernels list = kernels_in(f->arena, r, "map");
+	bool changed = false;
+
+	for (int i = 0; i < list.n; i++) {
+		Op *dispatch = list.at[i]->regions[0]->first;
+		if (dispatch->kind != OP_dispatch)
+			continue;
+		Value *rows = list.at[i]->outs[0];
+		for (Op *op = list.at[i]->next; op; op = op->next) {
+			if (op->kind != OP_kernel || !op_reads(op, list.at[i]) ||
+			    !fetches(op, rows))
+				continue;
+			Op *copy = op_clone(f->m, f->fn, dispatch, &(ValueMap){0});
+			op_insert_before(op->regions[0]->first, copy);
+			region_replace(op->regions[0], rows, copy->outs[0]);
+			kernel_tidy(f->fn, op);
+			changed = true;
+		}
+		kernel_tidy(f->fn, list.at[i]);
+	}
+	return changed;
+}
+
+/* The last contraction that the map reads from and that takes it. */
+static Op *taker_of(Fuse *f, const Op *map, int *role)
+{
+	for (Op *op = map->prev; op; op = op->prev) {
+		if (!kernel_is(op, "contract") || !op_reads(map, op))
+			continue;
+		*role = role_in(f, op, map);
+		if (*role != NO_ROLE && !path_between(op, map))
+			return op;
+	}
+	return NULL;
+}
+
+static bool follow_contractions(Fuse *f, Region *r)
+{
+	Kernels list = kernels_in(f->arena, r, "map");
+	bool changed = false;
+
+	for (int i = 0; i < list.n; i++) {
+		int role;
+		Op *map = list.at[i], *contract = taker_of(f, map, &role);
+		if (!contract)
+			continue;
+		kernel_take_schedule(map, contract);
+		if (role == TAIL)
+			attr_int(f->m, map, "tail", 1);
+		kernel_merge(f->fn, contract, map);
+		region_sort(f->arena, r);
+		changed = true;
+	}
+	return changed;
+}
+
+static bool merge_maps(Fuse *f, Region *r)
+{
+	Kernels list = kernels_in(f->arena, r, "map");
+	bool changed = false;
+
+	for (int j = 1; j < list.n; j++)
+		for (int i = j - 1; i >= 0; i--) {
+			Op *a = list.at[i], *b = list.at[j];
+			if (a->in != r || !kernels_alike(a, b) || path_between(a, b))
+				continue;
+			kernel_merge(f->fn, a, b);
+			region_sort(f->arena, r);
+			changed = true;
+		}
+	return changed;
+}
+
+static bool fuse_region(Fuse *f, Region *r)
+{
+	bool changed = false;
+
+	for (Op *op = r->first; op; op = op->next)
+		if (op->kind != OP_kernel)
+			for (int i = 0; i < op->nregions; i++)
+				changed |= fuse_region(f, op->regions[i]);
+	changed |= share_input(f, r);
+	changed |= fetch_inside(f, r);
+	changed |= follow_contractions(f, r);
+	changed |= merge_maps(f, r);
+	return changed;
+}
+
+bool fuse_experts(Module *m, PassContext *ctx)
+{
+	Fuse f = {.m = m, .fn = m->fns, .target = ctx->target};
+
+	if (!m->fns)
+		return false;
+	if (!ctx->target)
+		ice("fuse-experts without a target");
+	f.arena = arena_new();
+	bool changed = fuse_region(&f, m->fns->body);
+	arena_free(f.arena);
+	return changed;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * inline-std: calls become the callee's ops, and running experts becomes routing:
+ *
+ *   %y = experts %pick, %v {fns=[@f], counts=[8]}
+ *
+ *   %g = group %pick {first=0, count=8}
+ *   %r = dispatch %v, %g
+ *   ..                            the ops of @f on the rows %r
+ *   %y = collect .., %g
+ *
+ * After it there is no call, no `experts`, no function but the layer and what loads weights,
+ * and every state of a sequence runs through a `scan` (scan.c). */
+#include "kernel.h"
+
+#include <string.h>
+
+/* The body of a function in front of `at`; its results through results[]. */
+static void paste(Fn *into, const Region *body, Value *const *args, Op *at, Value **results)
+{
+	Module *m = into->module;
+	ValueMap map = {0};
+
+	for (int i = 0; i < body->nargs; i++)
+		map_value(m->arena, &map, body->args[i], args[i]);
+	for (const Op *op = body->first; op->next; op = op->next)
+		op_insert_before(at, op_clone(m, into, op, &map));
+	for (int i = 0; i < body->last->nargs; i++)
+		results[i] = mapped(&map, body->last->args[i]);
+}
+
+static void replace_op(Fn *fn, Op *op, Value *const *results)
+{
+	for (int i = 0; i < op->nouts; i++) {
+		if (!results[i]->name && results[i]->def)
+			results[i]->name = op->outs[i]->name;
+		value_replace(fn, op->outs[i], results[i]);
+	}
+	op_unlink(op);
+}
+
+static void inline_call(Fn *fn, Op *op)
+{
+	const char *name = attr_get_str(op, "fn", "");
+	Fn *callee = fn_find(fn->module, name);
+
+	if (!callee || callee->body->nargs != op->nargs || callee->nouts != op->nouts)
+		ice("call of @%s, which does not fit", name);
+	Value **results = NEWN(fn->module->arena, Value *, (size_t)op->nouts);
+	paste(fn, callee->body, op->args, op, results);
+	replace_op(fn, op, results);
+}
+
+/* Routing is by token: what is the same for all tokens is repeated for each. */
+static Value *per_token(Op *at, Value *v)
+{
+	if (v->type.level == LV_TOKEN)
+		return v;
+	Value *position = put_op(at, OP_position, 0, NULL,
+				 &(Type){.dtype = DT_i32, .level = LV_TOKEN})->outs[0];
+	Value *yes = put2(at, OP_eq, position, position, NULL);
+	Type type = v->type;
+	type.level = LV_TOKEN;
+	Op *op = put_op(at, OP_select, 3, (Value *[]){yes, v, v}, NULL);
+	return put1(at, OP_cast, op->outs[0], &type);
+}
+
+static int find_range(const Module *m, int64_t first, int64_t count)
+{
+	for (int i = 0; i < m->ranges.n; i++)
+		if (m->ranges.at[i].first == first && m->ranges.at[i].count == count)
+			return i;
+	ice("experts %jd .. +%jd are no range of the module", (intmax_t)first,
+	    (intmax_t)count);
+}
+
+/* One range's experts on their rows, back in the slots of their tokens. */
+static Value *run_range(Fn *fn, Op *op, Value *pick, Value *v, const char *name, int range)
+{
+	Module *m = fn->module;
+	Fn *expert = fn_find(m, name);
+	bool by_slot = op->args[1]->type.rank == 2;
+
+	if (!expert || expert->body->nargs != 1 || expert->nouts != 1)
+		ice("experts of @%s, which does not fit", name);
+	Type rows = {.dtype = DT_rows, .level = LV_ROW, .range = range};
+	Op *group = put_op(op, OP_group, 1, &pick, &rows);
+	attr_int(m, group, "first", m->ranges.at[range].first);
+	attr_int(m, group, "count", m->ranges.at[range].count);
+	Type type = v->type;
+	type.level = LV_ROW;
+	type.range = range;
+	if (by_slot) {
+		type.rank = 1;
+		type.dim[0] = v->type.dim[1];
+		type.dim[1] = 0;
+	}
+	Op *dispatch = put_op(op, OP_dispatch, 2, (Value *[]){v, group->outs[0]}, &type);
+	if (by_slot)
+		attr_int(m, dispatch, "slot", 1);
+	Value *y;
+	paste(fn, expert->body, dispatch->outs, op, &y);
+	Type back = y->type;
+	back.level = LV_TOKEN;
+	back.range = 0;
+	back.dim[back.rank++] = y->type.rank ? y->type.dim[0] : 0;
+	back.dim[0] = pick->type.dim[0];
+	return put2(op, OP_collect, y, group->outs[0], &back);
+}
+
+static void inline_experts(Fn *fn, Op *op)
+{
+	const Attr *fns = attr_find(op, "fns"), *counts = attr_find(op, "counts");
+	Value *pick = per_token(op, op->args[0]), *v = per_token(op, op->args[1]);
+	Value *sum = NULL;
+	int64_t first = 0;
+
+	if (!fns || fns->kind != AT_FNS || !counts || counts->kind != AT_INTS ||
+	    fns->n != counts->n || fns->n == 0)
+		ice("experts: fns and counts do not fit");
+	for (int i = 0; i < fns->n; i++) {
+		int range = find_range(fn->module, first, counts->is[i]);
+		Value *part = run_range(fn, op, pick, v, fns->ss[i], range);
+		sum = sum ? put2(op, OP_add, sum, part, NULL) : part;
+		first += counts->is[i];
+	}
+	if (sum->type.dtype != op->outs[0]->type.dtype)
+		sum = put1(op, OP_cast, sum, &op->outs[0]->type);
+	replace_op(fn, op, &sum);
+}
+
+/* Pasted ops are looked at in their turn, so that calls within callees go as well. */
+static bool expand(Fn *fn, Region *r)
+{
+	bool changed = false;
+
+	for (Op *op = r->first, *next; op; op = next) {
+		Op *before = op->prev;
+		next = op->next;
+		if (op->kind == OP_call)
+			inline_call(fn, op);
+		else if (op->kind == OP_experts)
+			inline_experts(fn, op);
+		else {
+			for (int i = 0; i < op->nregions; i++)
+				changed |= expand(fn, op->regions[i]);
+			continue;
+		}
+		changed = true;
+		next = before ? before->next : r->first;
+	}
+	return changed;
+}
+
+/* @load for the param's load function, and for experts' params @load.N */
+static bool loads_a_param(const Module *m, const Fn *fn)
+{
+	for (int i = 0; i < m->params.n; i++) {
+		const char *load = m->params.at[i].load;
+		size_t n = load ? strlen(load) : 0;
+		if (load && strncmp(fn->name, load, n) == 0 &&
+		    (fn->name[n] == '\0' || fn->name[n] == '.'))
+			return true;
+	}
+	return false;
+}
+
+bool inline_std(Module *m, PassContext *ctx)
+{
+	bool changed = false;
+
+	for (Fn *fn = m->fns; fn; fn = fn->next)
+		changed |= expand(fn, fn->body);
+	for (Fn *fn = m->fns ? m->fns->next : NULL, *next; fn; fn = next) {
+		next = fn->next;
+		if (loads_a_param(m, fn))
+			continue;
+		fn_remove(m, fn);
+		changed = true;
+	}
+	if (m->fns)
+		changed |= form_scans(m->fns);
+	return changed;
+}
