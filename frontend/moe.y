@@ -63,7 +63,8 @@ static Node *call_statement(Syntax *, Loc, const char *name, Loc at, Node *args)
 %token WHEN "when" IF "if" ELSE "else" FOR "for" IN "in" REPEAT "repeat" UNTIL "until"
 %token RETURN "return" AND "and" OR "or" NOT "not" TRUE "true" FALSE "false" NONE "none"
 %token DEFAULT "??" LE "<=" GE ">=" EQ "==" NE "!="
-%token RESYNC "the next statement"
+/* No text can spell these: the scanner has said what is wrong; recovery goes on here. */
+%token BAD RESYNC
 
 %right     DEFAULT
 %left      OR
@@ -381,9 +382,9 @@ static int yyreport_syntax_error(const yypcontext_t *context, Syntax *sx)
 	const char *want[YYNTOKENS];
 	int n = yypcontext_expected_tokens(context, symbols, YYNTOKENS);
 	for (int i = 0; i < n; i++) {
-		const char *s = yysymbol_name(symbols[i]);
+		const char *s = yysymbol_name(symbols[i]);      /* a character has quotes */
 		want[i] = *s == '\'' ? arena_strndup(sx->arena, s + 1, 1) : s;
 	}
-	syntax_unexpected(sx, want, MAX(n, 0));
+	syntax_unexpected(sx, want, n);
 	return 0;
 }

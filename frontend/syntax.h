@@ -8,7 +8,7 @@
 
 enum {
 	SYNTAX_DEPTH  = 256,            /* of brackets, of blocks and of the tree */
-	SYNTAX_ERRORS = 20,             /* after so many the rest is not worth reading */
+	SYNTAX_ERRORS = 21,             /* one more than is printed */
 	SYNTAX_BYTES  = 16 << 20,
 	NAME_BYTES    = 255,
 };
@@ -30,7 +30,7 @@ struct Syntax {
 	Node        *root;              /* filled as the parse goes, so that an abort keeps it */
 	void        *scanner;
 	int          line, col, last_line;
-	bool         said_semicolon, said_depth;
+	bool         said_semicolon, said_nul;
 	int          errors;
 	bool         dead;              /* too much is wrong: only the end follows */
 	Token        last, before;      /* the token given last and the one before it */

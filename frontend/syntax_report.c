@@ -50,7 +50,7 @@ static const struct Phrase {
 };
 static const char *const operators[] = {
 	"??", "or", "and", "<", ">", "<=", ">=", "==", "!=", "+", "-", "*", "/", "@", "%",
-	"(", "[", ".", NULL,
+	"(", "[", ".", ":", NULL,
 };
 
 /* What was wanted, in at most four phrases. */
@@ -68,9 +68,10 @@ static const char *wanted(const Report *r)
 			parts[n++] = phrases[p].text;
 	for (int i = 0; i < r->n && n < 5; i++) {
 		bool covered = after_value && is_one_of(r->want[i], operators);
+		covered |= strcmp(r->want[i], "BAD") == 0 || strcmp(r->want[i], "RESYNC") == 0;
 		for (size_t p = 0; p < COUNT(phrases); p++)
 			covered |= said[p] && is_one_of(r->want[i], phrases[p].tokens);
-		if (!covered && strcmp(r->want[i], "the next statement") != 0)
+		if (!covered)
 			parts[n++] = r->want[i];
 	}
 	if (n > 4)
@@ -110,7 +111,7 @@ static bool report_reserved(const Report *r)
 	if (r->found->kind == '=' && is_reserved(before->kind) && before->first)
 		word = before;
 	else if (!is_reserved(word->kind) || !wants(r, "a name") || word->first ||
-		 (wants(r, "a number") && before->kind != ':' && before->kind != '='))
+		 word->kind == T_IF)
 		return false;
 	const char *s = arena_strndup(r->sx->arena, word->text, (size_t)word->n);
 	syntax_error(r->sx, word->loc, "`%s` is a reserved word and cannot be a name", s);
@@ -136,7 +137,8 @@ static const char *fix(const Report *r)
 	if (is_comparison(found) && after_value && !wants(r, "<"))
 		return "comparisons do not chain: `a < b and b < c`";
 	if (found == ':' && before == T_NAME && wants(r, "="))
-		return "declare it with `input`, `param` or `state`";
+		return wants(r, "(") ? "declare it with `input`, `param` or `state`" :
+				       "a setting is `path = value`";
 	if (found == '*' && before == '*')
 		return "there is no power operator: `square(v)`, `exp(v)`";
 	if (found == '}' && before == ',')
@@ -145,8 +147,10 @@ static const char *fix(const Report *r)
 		return "leave out the last comma";
 	if (found == '(' && before == ')' && wants(r, "{"))
 		return "a function has one list of parameters";
-	if (found == T_ELSE && before != '}')
-		return "write `where(c, a, b)` to choose between values";
+	if (found == T_IF && wants(r, "a number"))
+		return "`where(c, a, b)` chooses between values";
+	if (wants(r, "def") && !after_value)
+		return "a file holds layers, models, functions, families, plans and constants";
 	return NULL;
 }
 
@@ -154,7 +158,7 @@ void syntax_unexpected(Syntax *sx, const char *const want[], int n)
 {
 	Report r = {sx, want, n, &sx->last, found_name(sx, &sx->last)};
 	sx->skipping = true;
-	if (sx->dead || report_unclosed(&r) || report_reserved(&r))
+	if (sx->dead || r.found->kind == T_BAD || report_unclosed(&r) || report_reserved(&r))
 		return;
 	const char *list = wanted(&r), *help = fix(&r);
 	if (list)
