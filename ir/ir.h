@@ -138,7 +138,8 @@ typedef struct {
 	bool        has_init;
 	double      init;               /* the declared initial value */
 	const char *load;               /* function without @ that reads it from a checkpoint,
-					   NULL: by its own path.  LV_EXPERT: load + ".N" */
+					   NULL: by its own path.  LV_EXPERT: load + ".N",
+					   or one that gives a value once an expert */
 	bool        step;               /* a `state .. per step`: saved with the weights */
 	Loc         loc;
 } Param;
