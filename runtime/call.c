@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * call: one call of a layer, group by group, step by step. */
+#include "internal.h"
+
+#include <string.h>
+#include <time.h>
+
+static int64_t longest_group(const moert_session *s)
+{
+	int64_t group = s->model->layer->group, longest = 0;
+
+	if (group >= 0)
+		return group && group < s->args.tokens ? group : s->args.tokens;
+	for (int64_t i = 0; i < s->nseq && s->args.nseq; i++)
+		longest = MAX(longest, s->args.seq[i + 1] - s->args.seq[i]);
+	return s->args.nseq ? longest : s->args.tokens;
+}
+
+static void number_tokens(moert_session *s)
+{
+	const moert_args *a = &s->args;
+
+	s->starts[0] = 0;
+	for (int64_t i = 0; i < s->nseq; i++) {
+		int64_t seen = a->seen ? a->seen[i] : 0;
+		s->starts[i + 1] = a->nseq ? a->seq[i + 1] : a->tokens;
+		for (int64_t t = s->starts[i]; t < s->starts[i + 1]; t++) {
+			s->position[t] = (int32_t)(seen + t - s->starts[i]);
+			s->sequence[t] = (int32_t)i;
+		}
+	}
+}
+
+/* The caller's arrays in the place of inputs and outputs. */
+static void bind_arrays(moert_session *s)
+{
+	const moert_layer *l = s->model->layer;
+	const moert_args *a = &s->args;
+	int64_t in = 0, out = 0;
+
+	for (int64_t i = 0; i < l->nbufs; i++) {
+		const moert_buf *b = &l->bufs[i];
+		int64_t dense = b->elems * moert_entry_bytes(b->dtype);
+		if (b->role == MOERT_INPUT) {
+			const void *p = in ? a->inputs[in - 1] : a->x;
+			s->base[i] = (moert_view){(char *)p, in ? dense : a->x_stride};
+			in++;
+		} else if (b->role == MOERT_OUTPUT) {
+			void *p = out ? (a->outputs ? a->outputs[out - 1] : NULL) : a->y;
+			if (p)
+				s->base[i] = (moert_view){p, out ? dense : a->y_stride};
+			out++;
+		}
+	}
+}
+
+/* Everything a kernel sees of tokens t0 .. t1-1.  Sequences keep the call's numbers. */
+static void set_group(moert_session *s, int64_t t0, int64_t t1)
+{
+	const moert_layer *l = s->model->layer;
+	const moert_args *a = &s->args;
+
+	for (int64_t i = 0; i < l->nbufs; i++) {
+		const moert_buf *b = &l->bufs[i];
+		s->view[i] = s->base[i];
+		if (b->level == MOERT_TOKEN &&
+		    (b->role == MOERT_INPUT || b->role == MOERT_OUTPUT))
+			s->view[i].at += t0 * s->base[i].stride;
+		if (b->level == MOERT_ONCE)
+			s->view[i].stride = 0;
+	}
+	for (int64_t i = 0; i < l->nsteps; i++)
+		s->claims[i].next[0] = s->claims[i].next[1] = 0;
+	s->t0 = t0;
+	s->s0 = s->sequence[t0];
+	s->s1 = s->sequence[t1 - 1] + 1;
+	if (!l->group)
+		s->s0 = 0, s->s1 = s->nseq;
+	s->call = (moert_call){
+		.buf = s->view,
+		.weight = s->model->weight,
+		.expert = s->model->range,
+		.rows = s->rows,
+		.tokens = t1 - t0,
+		.sequences = s->nseq,
+		.position = s->position + t0,
+		.sequence = s->sequence + t0,
+		.step = a->step ? *a->step : 0x1p53,
+		.seed = a->seed,
+	};
+}
+
+/* Rows of 4-byte entries between a buffer of this group and the caller's dense array. */
+static void copy_rows(const moert_session *s, int64_t buf, void *dense, bool in)
+{
+	size_t bytes = (size_t)s->model->layer->bufs[buf].elems * 4;
+	char *at = (char *)dense + s->t0 * (int64_t)bytes;
+
+	for (int64_t t = 0; t < s->call.tokens; t++, at += bytes) {
+		char *row = s->view[buf].at + t * s->view[buf].stride;
+		memcpy(in ? row : at, in ? at : row, bytes);
+	}
+}
+
+/* Which step computes the picks is not written down, so after each step what is given is
+ * put (back) in its place; no step between the two can have read the layer's own. */
+static void give_routing(moert_session *s)
+{
+	copy_rows(s, s->picks, (void *)s->args.picks_in, true);
+	if (s->args.gates_in)
+		copy_rows(s, s->gates, (void *)s->args.gates_in, true);
+}
+
+static bool skipped(const moert_session *s, const moert_step *st)
+{
+	return st->loss_only && !s->args.losses;
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+/* Every thread of a team goes through all steps. */
+static void run_steps(void *arg, int worker)
+{
+	moert_session *s = arg;
+	const moert_layer *l = s->model->layer;
+	bool given = s->args.picks_in != NULL, timed = s->trace_ns && worker == 0;
+
+	for (int64_t i = 0; i < l->nsteps; i++) {
+		const moert_step *st = &l->steps[i];
+		if (skipped(s, st))
+			continue;
+		int64_t begin = timed ? now_ns() : 0;
+		int phases = moert_phases(s, st);
+		for (int p = 0; p < phases; p++) {
+			moert_phase(s, i, p, worker);
+			moert_team_sync(s->team);
+		}
+		if (given) {
+			if (worker == 0)
+				give_routing(s);
+			moert_team_sync(s->team);
+		}
+		if (timed)
+			s->trace_ns[i] += now_ns() - begin;
+	}
+}
+
+typedef struct { moert_session *s; int64_t step; int phase; } pool_work;
+
+static void pool_phase(void *arg, int worker)
+{
+	const pool_work *w = arg;
+	moert_phase(w->s, w->step, w->phase, worker);
+}
+
+/* The host's pool promises no two pieces at the same time, so no piece waits for another. */
+static void run_on_pool(moert_session *s)
+{
+	const moert_layer *l = s->model->layer;
+
+	for (int64_t i = 0; i < l->nsteps; i++) {
+		const moert_step *st = &l->steps[i];
+		if (skipped(s, st))
+			continue;
+		int64_t begin = s->trace_ns ? now_ns() : 0;
+		int phases = moert_phases(s, st);
+		for (int p = 0; p < phases; p++) {
+			pool_work w = {s, i, p};
+			s->parallel_for(s->ctx, s->workers, pool_phase, &w);
+		}
+		if (s->args.picks_in)
+			give_routing(s);
+		if (s->trace_ns)
+			s->trace_ns[i] += now_ns() - begin;
+	}
+}
+
+static void add_losses(moert_session *s)
+{
+	const moert_layer *l = s->model->layer;
+	int64_t n = 0;
+
+	for (int64_t i = 0; i < l->nbufs; i++)
+		if (l->bufs[i].role == MOERT_LOSS) {
+			const void *p = s->view[i].at;
+			s->loss[n++] += l->bufs[i].dtype == DT_f64 ? *(const double *)p
+								   : *(const float *)p;
+		}
+}
+
+static void run_group(moert_session *s, int64_t t0, int64_t t1)
+{
+	set_group(s, t0, t1);
+	if (s->team)
+		moert_team_run(s->team, run_steps, s);
+	else
+		run_on_pool(s);
+	if (s->args.losses)
+		add_losses(s);
+	if (s->args.picks_out)
+		copy_rows(s, s->picks, s->args.picks_out, false);
+	if (s->args.gates_out)
+		copy_rows(s, s->gates, s->args.gates_out, false);
+}
+
+/* Returns the number of groups; an empty sequence is none. */
+static int64_t run_groups(moert_session *s)
+{
+	int64_t group = s->model->layer->group, tokens = s->args.tokens, n = 0;
+
+	if (group >= 0) {
+		int64_t size = group ? group : tokens;
+		for (int64_t t = 0; t < tokens; t += size, n++)
+			run_group(s, t, MIN(t + size, tokens));
+		return n;
+	}
+	for (int64_t i = 0; i < s->nseq; i++)
+		if (s->starts[i + 1] > s->starts[i]) {
+			run_group(s, s->starts[i], s->starts[i + 1]);
+			n++;
+		}
+	return n;
+}
+
+static int run_call(moert_session *s)
+{
+	const moert_layer *l = s->model->layer;
+	int64_t groups = 0, losses = 0;
+	int error = moert_check(s);
+
+	if (error)
+		return error;
+	for (int64_t i = 0; i < l->nbufs; i++)
+		if (l->bufs[i].role == MOERT_LOSS)
+			s->loss[losses++] = 0;
+	if (s->args.tokens) {
+		s->nseq = MAX(s->args.nseq, 1);
+		if ((error = moert_workspace(s, longest_group(s))))
+			return error;
+		number_tokens(s);
+		bind_arrays(s);
+		groups = run_groups(s);
+	}
+	for (int64_t i = 0; s->args.losses && i < losses; i++)
+		s->args.losses[i] = groups ? (float)(s->loss[i] / (double)groups) : 0;
+	return MOERT_OK;
+}
+
+int moert_run(moert_session *s, const moert_args *args)
+{
+	size_t least = offsetof(moert_args, y) + sizeof args->y;
+
+	if (!s || !args)
+		return MOERT_ARGS;
+	if (atomic_exchange(&s->busy, 1))
+		return MOERT_BUSY;
+	int error = moert_read_struct(&s->args, sizeof s->args, least, args)
+			    ? run_call(s) : MOERT_ARGS;
+	atomic_store(&s->busy, 0);
+	return error;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * internal: what the runtime's own files share. */
+#ifndef MOERT_INTERNAL_H
+#define MOERT_INTERNAL_H
+
+#include "moert.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#define MIN(a, b)  ((a) < (b) ? (a) : (b))
+#define MAX(a, b)  ((a) > (b) ? (a) : (b))
+#define PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+enum {
+#define DTYPE(name, bits, computed, st, meaning) DT_##name,
+#include "../ir/dtypes.def"
+#undef DTYPE
+	DT_COUNT
+};
+
+/* sizes.c: all sizes are int64_t and not negative; false: overflow */
+bool    moert_mul(int64_t a, int64_t b, int64_t *out);
+bool    moert_add(int64_t a, int64_t b, int64_t *out);
+bool    moert_round_up(int64_t a, int64_t to, int64_t *out);    /* to: a power of two */
+int64_t moert_stored_bytes(int64_t dtype);      /* of an entry in a file; 0: no such type */
+int64_t moert_entry_bytes(int64_t dtype);       /* of an entry of a buffer */
+
+/* Where an error's text goes: the caller's buffer, or nowhere. */
+typedef struct { char *at; size_t size; } moert_why;
+int moert_fail(moert_why, int error, const char *fmt, ...) PRINTF(3, 4);
+moert_why moert_options_why(const moert_options *);
+bool      moert_read_struct(void *to, size_t known, size_t least, const void *from);
+int       moert_options_read(const moert_options *, moert_options *);
+
+/* memory.c: zeroed pages, huge where the kernel has them; NULL: out of memory */
+void *moert_pages(int64_t bytes);
+void  moert_unpage(void *, int64_t bytes);
+
+/* team.c: n threads, of which the caller of team_run is number 0 */
+typedef struct moert_team moert_team;
+typedef void moert_team_fn(void *arg, int worker);
+int  moert_team_new(int n, moert_team **);
+void moert_team_run(moert_team *, moert_team_fn *, void *arg);
+void moert_team_sync(moert_team *);             /* barrier, inside team_run */
+void moert_team_free(moert_team *);
+int  moert_cpus(void);                          /* that this process may run on */
+
+/* pack.c: stream s of a panelled weight from its natural [n, k] matrix */
+void moert_pack_stream(const moert_weight *, int64_t s, const void *natural, void *panels);
+int64_t moert_weight_bytes(const moert_weight *);       /* as layout says; -1: overflow */
+
+/* place.c: where each copy of each weight lies in a layer's image: first the weights that
+ * exist once, then range by range each expert's, together and 4 KiB-aligned. */
+typedef struct {
+	int64_t *within;                /* [nweights] offset in its block */
+	int64_t *block;                 /* [nranges] bytes of one expert's block */
+	int64_t *first;                 /* [nranges] where the first expert's block begins */
+	int64_t  bytes;                 /* of all */
+} moert_places;
+int     moert_place(const moert_layer *, moert_places *, moert_why);
+void    moert_unplace(moert_places *);
+int64_t moert_copies(const moert_layer *, const moert_weight *);
+int64_t moert_where(const moert_layer *, const moert_places *, int64_t weight, int64_t copy);
+/* One copy packed from its natural weights. */
+int     moert_fill(const moert_layer *, int64_t weight, int64_t copy, moert_weight_fn *,
+		   void *ctx, void *to, moert_why);
+
+/* checksum.c: of any bytes, the same everywhere */
+uint64_t moert_checksum(const void *, int64_t bytes);
+
+/* moew.c: one layer's weights out of a file, at their places in *image (made here) */
+int     moert_moew_read(const moert_layer *, const moert_places *, const char *path,
+			uint64_t flags, char **image, moert_why);
+
+struct moert_model {
+	const moert_layer   *layer;
+	_Atomic int          users;     /* the opener and each session */
+	char                *image;
+	int64_t              bytes;
+	bool                 trace;
+	const void         **weight;    /* [nweights] those that exist once */
+	const void         **copies;    /* experts' tables of [nweights] pointers */
+	moert_expert        *expert;
+	const moert_expert **range;     /* [nranges] */
+};
+void moert_release(moert_model *);
+
+/* Two counters a step: items are claimed one after another. */
+typedef struct { _Alignas(64) _Atomic int64_t next[2]; } moert_claims;
+
+struct moert_session {
+	moert_model        *model;
+	moert_team         *team;       /* NULL: parallel_for */
+	int                 workers;
+	moert_parallel_for *parallel_for;
+	void               *ctx;
+	_Atomic int         busy;
+
+	char               *work;       /* all that follows with T rows lies here */
+	int64_t             work_bytes;
+	char              **state;      /* [nbufs] rows of MOERT_STATE buffers */
+	int64_t            *state_rows;
+	moert_view         *base;       /* [nbufs] whole call */
+	moert_view         *view;       /* [nbufs] this group */
+	moert_rows         *rows;       /* [nranges] */
+	moert_claims       *claims;     /* [nsteps] */
+	double             *loss;       /* sums over groups */
+	int64_t            *trace_ns;   /* [nsteps], or NULL */
+
+	char               *scratch;    /* worker w: scratch + w * scratch_bytes */
+	int64_t             scratch_bytes, acc_bytes, sink_at;  /* scratch, acc, sink */
+	int32_t            *position, *sequence;
+	int64_t            *starts;     /* [nseq + 1] */
+	int64_t            *counts;     /* [workers][largest range] for grouping */
+
+	/* this call, this group */
+	moert_args          args;
+	int64_t             nseq, t0, s0, s1;
+	int64_t             picks, gates;       /* the buffers, or -1 */
+	moert_call          call;
+};
+
+/* check.c: the arguments; dense strides are filled in */
+int  moert_check(moert_session *);
+
+/* workspace.c: memory and views for a call of args.tokens */
+int  moert_workspace(moert_session *, int64_t group_tokens);
+
+/* steps.c: a step is one or more phases; all workers run a phase, then wait for the rest */
+int  moert_phases(const moert_session *, const moert_step *);
+void moert_phase(moert_session *, int64_t step, int phase, int worker);
+int64_t moert_claim(moert_session *, const moert_step *, int phase);
+void *moert_scratch(const moert_session *, int worker);
+
+/* cross.c, group.c */
+void moert_cross(moert_session *, const moert_step *, int worker);
+int64_t moert_cross_scratch(const moert_step *, int64_t tokens);
+int  moert_group_phases(const moert_session *, const moert_step *);
+void moert_group(moert_session *, const moert_step *, int phase, int worker);
+
+/* maths.c: the same bits on every machine */
+float  moert_exp(float);
+double moert_log(double);                       /* of a float, or of a small double */
+
+/* draw.c */
+float moert_draw_uniform(const moert_call *, int64_t token, int64_t site, int64_t entry);
+float moert_draw_normal(const moert_call *, int64_t token, int64_t site, int64_t entry);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * moert: opening and running a compiled layer.  The header of each compiled library wraps
+ * these calls under the layer's own name (mixtral_open, mixtral_run, ..).
+ *
+ * Units     strides are bytes; tokens, sequences and experts are counted from 0.
+ * Shapes    T tokens, H the layer's width, K picks a token; the last axis is dense.
+ * Alignment x, y and further arrays need the alignment of their elements; 64 bytes is best.
+ * Aliasing  outputs must not overlap inputs or one another.
+ * Ownership the caller owns every array it passes and may free it when the call returns;
+ *           models and sessions belong to the library until closed and ended.
+ * Errors    every int result is 0 or a number of errors.def; moert_error() says it in words.
+ *           After an error of run the outputs are undefined, the session stays usable.
+ * Threads   a model may be used by any number of threads at once; a session by one at a time
+ *           (a second one gets MOERT_BUSY).  No global state, no signals, no locale.
+ * Bits      results do not depend on the number of threads. */
+#ifndef MOERT_H
+#define MOERT_H
+
+#include "layer.h"
+
+enum {
+#define ERROR(name, number, sentence) MOERT_##name = number,
+#include "errors.def"
+#undef ERROR
+};
+/* A constant sentence, also for numbers that are no error of ours. */
+const char *moert_error(int);
+
+typedef struct moert_model moert_model;
+typedef struct moert_session moert_session;
+
+enum {
+	MOERT_MMAP    = 1,      /* map the file instead of reading it: whoever shrinks it then
+				   kills the process, and checksums are not looked at */
+	MOERT_TRUST   = 2,      /* read without checking checksums */
+};
+
+/* Structures begin with their size, so that they can grow: zero what is not set. */
+typedef struct {
+	size_t   size;
+	uint64_t flags;
+	char    *why;           /* text of what went wrong, or NULL */
+	size_t   why_size;
+} moert_options;
+
+/* Runs fn(arg, i) for i in 0 .. n-1, in any order and on any threads; returns when all
+ * are done. */
+typedef void moert_parallel_for(void *ctx, int n, void (*fn)(void *arg, int i), void *arg);
+
+typedef struct {
+	size_t              size;
+	int64_t             threads;            /* 0: as many as the process may run on */
+	moert_parallel_for *parallel_for;       /* the host's own pool, or NULL */
+	void               *ctx;
+} moert_session_options;
+
+typedef struct {
+	size_t         size;
+	const void    *x;               /* [T, H] in the layer's type */
+	int64_t        tokens;          /* T; 0 is a valid call, which does nothing */
+	void          *y;               /* [T, H] */
+	/* optional from here on: 0 or NULL */
+	int64_t        x_stride, y_stride;      /* bytes from row to row; 0: dense */
+	int64_t        nseq;            /* sequences in the call; 0: all tokens are one */
+	const int64_t *seq;             /* [nseq + 1] first token of each, and T */
+	const int64_t *seen;            /* [nseq] tokens each sequence had before this call */
+	uint64_t       seed;
+	const double  *step;            /* training step; NULL: training is over */
+	const int32_t *picks_in;        /* [T, K] routing given: expert or -1; with gates_in */
+	const float   *gates_in;        /* [T, K] */
+	int32_t       *picks_out;       /* [T, K] routing read out */
+	float         *gates_out;
+	float         *losses;          /* in declaration order; NULL: not computed */
+	const void *const *inputs;      /* the inputs after x, in declaration order, dense */
+	void *const   *outputs;         /* the outputs after y; NULL entries: not wanted */
+} moert_args;
+
+/* A natural weight: [n, k] row-major in the stored type.  range and expert (its number in
+ * the layer) are -1 for weights that exist once.  NULL: missing.  The memory must stay until
+ * the next call. */
+typedef const void *moert_weight_fn(void *ctx, const moert_layer *, const char *name,
+				    int64_t range, int64_t expert);
+
+/* model.c: path is a .moew file; options may be NULL.  On error *model is NULL. */
+int     moert_open(const moert_layer *, const char *path, const moert_options *,
+		   moert_model **);
+int     moert_open_memory(const moert_layer *, moert_weight_fn *, void *ctx,
+			  const moert_options *, moert_model **);
+int64_t moert_bytes(const moert_model *);               /* of weights in memory */
+void    moert_close(moert_model *);     /* NULL is allowed; sessions may still be open */
+
+/* session.c, call.c */
+int     moert_start(moert_model *, const moert_session_options *, moert_session **);
+int     moert_run(moert_session *, const moert_args *);
+void    moert_reset(moert_session *);                   /* forget all states */
+void    moert_end(moert_session *);                     /* NULL is allowed */
+
+/* moew_write.c: packs layers into one file, written beside path and renamed. */
+int     moert_pack(const moert_layer *const *, int64_t nlayers, moert_weight_fn *, void *ctx,
+		   const char *path, const moert_options *);
+
+/* cpu.c: whether this machine has every feature of a list separated by spaces. */
+int     moert_cpu_has(const char *features);
+
+#endif

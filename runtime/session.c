@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * session: threads and memory that one thread of the host runs calls with. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_THREADS = 4096 };
+
+static bool level_ok(const moert_layer *l, int64_t level, int64_t range)
+{
+	return level == MOERT_ONCE || level == MOERT_SEQ || level == MOERT_TOKEN ||
+	       (level == MOERT_ROW && range >= 0 && range < l->nranges);
+}
+
+static bool buf_ok(const moert_layer *l, int64_t buf)
+{
+	return buf >= 0 && buf < l->nbufs;
+}
+
+static bool contract_ok(const moert_layer *l, const moert_step *st)
+{
+	if (!st->contract || st->weight < 0 || st->weight >= l->nweights)
+		return false;
+	const moert_weight *w = &l->weights[st->weight];
+	if (w->range >= 0 && (st->over != MOERT_ROW || st->range != w->range))
+		return false;
+	return w->cols > 0 && st->panels == (w->n + w->cols - 1) / w->cols &&
+	       st->panels * st->panel_bytes == w->bytes && st->width >= w->cols &&
+	       st->k >= 1 && st->kblock >= 0 && st->tile_rows >= 1 &&
+	       (!st->finish || st->over == MOERT_ROW);
+}
+
+/* Cross steps know 32-bit floats and integers. */
+static bool cross_ok(const moert_layer *l, const moert_step *st)
+{
+	if (!buf_ok(l, st->in) || !buf_ok(l, st->out) || st->op < 0 || st->op > MOERT_RANK)
+		return false;
+	const moert_buf *in = &l->bufs[st->in], *out = &l->bufs[st->out];
+	bool along = st->op >= MOERT_SOFTMAX;
+	int64_t level = along ? MOERT_TOKEN : st->by_sequence ? MOERT_SEQ : MOERT_ONCE;
+	return in->level != MOERT_ROW && out->level == level && in->elems == out->elems &&
+	       moert_entry_bytes(in->dtype) == 4 && moert_entry_bytes(out->dtype) == 4;
+}
+
+static bool step_ok(const moert_layer *l, const moert_step *st)
+{
+	if (st->scratch < 0)
+		return false;
+	switch (st->kind) {
+	case MOERT_MAP:      return st->map && level_ok(l, st->over, st->range);
+	case MOERT_CONTRACT: return level_ok(l, st->over, st->range) && contract_ok(l, st);
+	case MOERT_CROSS:    return cross_ok(l, st);
+	case MOERT_GROUP:
+		return buf_ok(l, st->in) && st->range >= 0 && st->range < l->nranges &&
+		       l->bufs[st->in].level == MOERT_TOKEN &&
+		       moert_entry_bytes(l->bufs[st->in].dtype) == 4;
+	}
+	return false;
+}
+
+static bool layer_ok(const moert_layer *l)
+{
+	for (int64_t i = 0; i < l->nbufs; i++) {
+		const moert_buf *b = &l->bufs[i];
+		int64_t bytes;
+		if (!level_ok(l, b->level, b->range) || !moert_entry_bytes(b->dtype) ||
+		    !moert_mul(b->elems, 2 * moert_entry_bytes(b->dtype) + 128, &bytes) ||
+		    bytes > INT32_MAX * (int64_t)64)
+			return false;
+	}
+	for (int64_t i = 0; i < l->nsteps; i++)
+		if (!step_ok(l, &l->steps[i]))
+			return false;
+	return true;
+}
+
+static int64_t given_buf(const moert_layer *l, int64_t given)
+{
+	for (int64_t i = 0; i < l->nbufs; i++)
+		if (l->bufs[i].given == given)
+			return i;
+	return -1;
+}
+
+static void *table(int64_t n, size_t size)
+{
+	return calloc((size_t)n + 1, size);
+}
+
+static bool make_session(moert_session *s)
+{
+	const moert_layer *l = s->model->layer;
+
+	s->state = table(l->nbufs, sizeof *s->state);
+	s->state_rows = table(l->nbufs, sizeof *s->state_rows);
+	s->base = table(l->nbufs, sizeof *s->base);
+	s->view = table(l->nbufs, sizeof *s->view);
+	s->rows = table(l->nranges, sizeof *s->rows);
+	s->loss = table(l->nbufs, sizeof *s->loss);
+	s->claims = aligned_alloc(64, ((size_t)l->nsteps + 1) * sizeof *s->claims);
+	if (s->model->trace)
+		s->trace_ns = table(l->nsteps, sizeof *s->trace_ns);
+	s->picks = given_buf(l, 1);
+	s->gates = given_buf(l, 2);
+	return s->state && s->state_rows && s->base && s->view && s->rows && s->loss &&
+	       s->claims && (s->trace_ns || !s->model->trace);
+}
+
+int moert_start(moert_model *m, const moert_session_options *options, moert_session **out)
+{
+	moert_session_options o = {.size = sizeof o};
+
+	if (!out)
+		return MOERT_ARGS;
+	*out = NULL;
+	if (!m || (options && !moert_read_struct(&o, sizeof o,
+						 offsetof(moert_session_options, parallel_for),
+						 options)))
+		return MOERT_ARGS;
+	if (o.threads < 0 || o.threads > MOST_THREADS)
+		return MOERT_ARGS;
+	if (!layer_ok(m->layer))
+		return MOERT_INTERNAL;
+	moert_session *s = calloc(1, sizeof *s);
+	if (!s)
+		return MOERT_MEMORY;
+	atomic_fetch_add(&m->users, 1);
+	s->model = m;
+	s->workers = o.threads ? (int)o.threads : moert_cpus();
+	s->parallel_for = o.parallel_for;
+	s->ctx = o.ctx;
+	int error = make_session(s) ? MOERT_OK : MOERT_MEMORY;
+	if (!error && !o.parallel_for)
+		error = moert_team_new(s->workers, &s->team);
+	if (error)
+		moert_end(s);
+	else
+		*out = s;
+	return error;
+}
+
+void moert_reset(moert_session *s)
+{
+	const moert_layer *l = s->model->layer;
+
+	for (int64_t i = 0; i < l->nbufs; i++)
+		if (s->state[i])
+			memset(s->state[i], 0,
+			       (size_t)(s->state_rows[i] * s->base[i].stride));
+}
+
+static void print_trace(const moert_session *s)
+{
+	const moert_layer *l = s->model->layer;
+
+	for (int64_t i = 0; i < l->nsteps; i++)
+		fprintf(stderr, "moert: %s: %14lld ns  %s\n", l->name,
+			(long long)s->trace_ns[i], l->steps[i].name);
+}
+
+void moert_end(moert_session *s)
+{
+	if (!s)
+		return;
+	moert_team_free(s->team);
+	if (s->trace_ns)
+		print_trace(s);
+	for (int64_t i = 0; s->state && i < s->model->layer->nbufs; i++)
+		free(s->state[i]);
+	moert_unpage(s->work, s->work_bytes);
+	free(s->state);
+	free(s->state_rows);
+	free(s->base);
+	free(s->view);
+	free(s->rows);
+	free(s->loss);
+	free(s->claims);
+	free(s->trace_ns);
+	moert_release(s->model);
+	free(s);
+}
