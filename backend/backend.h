@@ -6,11 +6,11 @@
 #include "../ir/ir.h"
 #include "../ir/target.h"
 
-typedef enum { EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_LIB, EMIT_HEADER } Emit;
+typedef enum { EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_LIB, EMIT_HEADER } EmitKind;
 
 typedef struct {
 	const Target *target;
-	Emit          what;
+	EmitKind      what;
 	const char   *out;              /* path; written beside and renamed */
 	bool          verify;           /* LLVM's verifier, between emitting and optimising */
 } EmitOptions;

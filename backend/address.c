@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * address: where captured values and weights lie while a call runs (runtime/layer.h). */
+#include "emit.h"
+#include <string.h>
+
+int emit_buffer_of(Emit *e, const Value *v)
+{
+	if (v->id < 0 || v->id >= e->bufs.n)
+		ice("value %%%s crosses kernels without a buffer", v->name ? v->name : "?");
+	return v->id;
+}
+
+int emit_weight_of(Emit *e, const Op *op)
+{
+	const char *name = op->kind == OP_unpack ? attr_get_str(op, "panel", "")
+						 : attr_get_str(op, "name", "");
+	const Type *type = &op->outs[0]->type;
+	int range = type->level == LV_EXPERT ? type->range : -1;
+
+	for (int i = 0; i < e->weights.n; i++) {
+		const Weight *w = &e->weights.at[i];
+		bool panel = op->kind == OP_unpack;
+		if (w->range == range && (w->panel != NULL) == panel &&
+		    strcmp(w->name, name) == 0)
+			return i;
+	}
+	ice("no weight %s", name);
+}
+
+static Val pointer_in_table(Emit *e, Val table, Val index)
+{
+	Ll *l = &e->l;
+	return ll_load(l, l->ptr, ll_at(l, table, ll_mul(l, index, ll_i64(l, 8))), 8);
+}
+
+Val emit_view_row(Emit *e, Val call, int buffer, Val row)
+{
+	Ll *l = &e->l;
+	Val views = ll_field(l, l->ptr, call, offsetof(moert_call, buf));
+	Val view = ll_at_const(l, views, (int64_t)sizeof(moert_view) * buffer);
+	Val at = ll_field(l, l->ptr, view, offsetof(moert_view, at));
+
+	if (!row)
+		return at;
+	Val stride = ll_field(l, l->i64, view, offsetof(moert_view, stride));
+	return ll_at(l, at, ll_mul(l, row, stride));
+}
+
+Val emit_rows_field(Emit *e, Val call, int range, size_t offset)
+{
+	Ll *l = &e->l;
+	Val rows = ll_field(l, l->ptr, call, offsetof(moert_call, rows));
+	Ty type = offset == offsetof(moert_rows, n) || offset == offsetof(moert_rows, nactive)
+			  ? l->i64 : l->ptr;
+
+	return ll_field(l, type, rows, sizeof(moert_rows) * (size_t)range + offset);
+}
+
+Val emit_weight_at(Emit *e, Val call, int weight)
+{
+	Val table = ll_field(&e->l, e->l.ptr, call, offsetof(moert_call, weight));
+	return pointer_in_table(e, table, ll_i64(&e->l, weight));
+}
+
+Val emit_expert_weight_at(Emit *e, Val call, int weight, Val row)
+{
+	Ll *l = &e->l;
+	int range = e->weights.at[weight].range;
+	Val numbers = emit_rows_field(e, call, range, offsetof(moert_rows, expert));
+	Val number = ll_load(l, l->i32, ll_at(l, numbers, ll_mul(l, row, ll_i64(l, 4))), 4);
+	Val ranges = ll_field(l, l->ptr, call, offsetof(moert_call, expert));
+	Val experts = pointer_in_table(e, ranges, ll_i64(l, range));
+	Val index = LLVMBuildSExt(l->b, number, l->i64, "");
+	Val at = ll_at(l, experts, ll_mul(l, index, ll_i64(l, sizeof(moert_expert))));
+	Val table = ll_field(l, l->ptr, at, offsetof(moert_expert, weight));
+
+	return pointer_in_table(e, table, ll_i64(l, weight));
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * contract: one contraction kernel.  A function of panel and rows that cuts its rows into
+ * tiles of nearly equal height and runs the micro-kernel of each height. */
+#include "contract.h"
+#include <string.h>
+
+static const Op *find_op(const Op *kernel, OpKind kind)
+{
+	for (const Op *op = kernel->regions[0]->first; op; op = op->next)
+		if (op->kind == kind)
+			return op;
+	return NULL;
+}
+
+/* The first op that is no linear nor elementwise nor a source: where the tail begins. */
+static const Op *behind_linears(const Contract *c)
+{
+	const Op *last = c->linears.at[c->linears.n - 1];
+	return last->next;
+}
+
+static Contract read_kernel(Emit *e, const Op *kernel)
+{
+	Contract c = {.e = e, .kernel = kernel};
+
+	for (const Op *op = kernel->regions[0]->first; op; op = op->next)
+		if (op->kind == OP_linear)
+			vec_push(e->arena, &c.linears, op);
+	const Op *linear = c.linears.at[0];
+	const Value *a = linear->args[0];
+	const Type *w = &linear->args[1]->type;
+	c.dispatched = a->def && a->def->kind == OP_dispatch && a->def->in->op == kernel;
+	c.a = c.dispatched ? a->def->args[0] : a;
+	c.level = linear->outs[0]->type.level;
+	c.range = linear->outs[0]->type.range;
+	c.n = w->dim[0];
+	c.k = w->dim[1];
+	c.at = c.a->type.dtype;
+	c.bt = w->dtype;
+	c.dot = target_dot(e->t, c.at, c.bt);
+	if (!c.dot)
+		ice("no dot product of %s and %s", dtype_info[c.at].name, dtype_info[c.bt].name);
+	c.combine = find_op(kernel, OP_combine);
+	c.tail = attr_get_int(kernel, "tail", 0) ? behind_linears(&c) : NULL;
+	c.rows = (int)attr_get_int(kernel, "rows", 1);
+	c.cols = attr_get_int(kernel, "cols", e->lanes);
+	c.kblock = attr_get_int(kernel, "kblock", 0);
+	if (c.kblock >= c.k)
+		c.kblock = 0;
+	c.streams = c.linears.n;
+	c.stream_vectors = (int)(c.cols / e->lanes);
+	c.vectors = c.streams * c.stream_vectors;
+	if (c.rows < 1 || c.rows > MAX_TILE_ROWS || c.vectors > MAX_TILE_VECTORS ||
+	    c.cols % e->lanes)
+		ice("kernel %s: no tile of %d rows and %lld columns",
+		    attr_get_str(kernel, "name", "?"), c.rows, (long long)c.cols);
+	return c;
+}
+
+/* next + tile * steps lines, as long as lines of the next panel are left; then `panel`,
+ * which is at hand: fetching it again costs nothing. */
+static Val share_of_next(Contract *c, Val task, Val tile)
+{
+	Ll *l = &c->e->l;
+	int64_t k = c->kblock ? c->kblock : c->k;
+	int64_t lines = (k + c->dot->kpack - 1) / c->dot->kpack * 64;
+	Val next = ll_field(l, l->ptr, task, offsetof(moert_task, next));
+	Val bytes = ll_field(l, l->i64, task, offsetof(moert_task, next_bytes));
+	Val at = ll_mul(l, tile, ll_i64(l, lines));
+	Val left = LLVMBuildICmp(l->b, LLVMIntSLT, at, bytes, "");
+	Val panel = ll_field(l, l->ptr, task, offsetof(moert_task, panel));
+
+	return ll_select(l, left, ll_at(l, next, at), panel);
+}
+
+static void call_tiles(Contract *c, Val call, Val task, Val *tiles, Val row, Val height,
+		       Val next)
+{
+	Ll *l = &c->e->l;
+	LLVMBasicBlockRef done = ll_block(l, "done"), other = ll_block(l, "none");
+	Val choose = LLVMBuildSwitch(l->b, height, other, (unsigned)c->rows);
+
+	ll_here(l, other);
+	LLVMBuildUnreachable(l->b);
+	for (int h = 1; h <= c->rows; h++) {
+		LLVMBasicBlockRef here = ll_block(l, "height");
+		LLVMAddCase(choose, ll_i64(l, h), here);
+		ll_here(l, here);
+		ll_call(l, tiles[h], (Val[]){call, task, row, next}, 4);
+		LLVMBuildBr(l->b, done);
+	}
+	ll_here(l, done);
+}
+
+/* ceil(rows / tile rows) tiles, the first rows % tiles of them one row higher. */
+static Val emit_driver(Contract *c, const char *name, Val *far, Val *near)
+{
+	Ll *l = &c->e->l;
+	Val fn = ll_function(l, name, l->none, (Ty[]){l->ptr, l->ptr}, 2, true);
+	Val call = LLVMGetParam(fn, 0), task = LLVMGetParam(fn, 1);
+	Val row0 = ll_field(l, l->i64, task, offsetof(moert_task, row0));
+	Val row1 = ll_field(l, l->i64, task, offsetof(moert_task, row1));
+	Val rows = LLVMBuildSub(l->b, row1, row0, "");
+	Val up = ll_add(l, rows, ll_i64(l, c->rows - 1));
+	Val tiles = LLVMBuildSDiv(l->b, up, ll_i64(l, c->rows), "");
+	Val next = ll_field(l, l->ptr, task, offsetof(moert_task, next));
+	Val several = LLVMBuildICmp(l->b, LLVMIntSGT, tiles, ll_i64(l, 1), "");
+	Val known = LLVMBuildIsNotNull(l->b, next, "");
+	LLVMBasicBlockRef many = ll_block(l, "many"), few = ll_block(l, "few");
+	LLVMBasicBlockRef end = ll_block(l, "end");
+	Val at = ll_alloca(l, l->i64, "at");
+
+	ll_store(l, row0, at, 8);
+	Val low = LLVMBuildSDiv(l->b, rows, LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSGT,
+		tiles, ll_i64(l, 0), ""), tiles, ll_i64(l, 1), ""), "");
+	Val higher = LLVMBuildSub(l->b, rows, ll_mul(l, low, tiles), "");
+	ll_branch(l, LLVMBuildAnd(l->b, several, known, ""), many, few);
+	for (int f = 0; f < 2; f++) {
+		ll_here(l, f ? many : few);
+		Loop tile = ll_for(l, ll_i64(l, 0), tiles, 1, "tile");
+		Val one_more = LLVMBuildICmp(l->b, LLVMIntSLT, tile.i, higher, "");
+		Val height = ll_add(l, low, LLVMBuildZExt(l->b, one_more, l->i64, ""));
+		Val row = ll_load(l, l->i64, at, 8);
+		call_tiles(c, call, task, f ? far : near, row, height,
+			   f ? share_of_next(c, task, tile.i) : LLVMConstNull(l->ptr));
+		ll_store(l, ll_add(l, row, height), at, 8);
+		ll_end_for(l, &tile);
+		LLVMBuildBr(l->b, end);
+	}
+	ll_here(l, end);
+	LLVMBuildRetVoid(l->b);
+	return fn;
+}
+
+void emit_contract(Emit *e, const Op *kernel, Step *step)
+{
+	Contract c = read_kernel(e, kernel);
+	Val far[MAX_TILE_ROWS + 1], near[MAX_TILE_ROWS + 1];
+	int64_t steps = (c.k + c.dot->kpack - 1) / c.dot->kpack;
+
+	for (int h = 1; h <= c.rows; h++) {
+		far[h] = emit_tile(&c, h, true);
+		near[h] = emit_tile(&c, h, false);
+	}
+	step->contract = emit_driver(&c, step->name, far, near);
+	step->finish = c.combine ? emit_finish(&c) : NULL;
+	step->over.level = c.level;
+	step->over.range = c.range;
+	step->weight = emit_weight_of(e, c.linears.at[0]->args[1]->def);
+	step->panels = (c.n + c.cols - 1) / c.cols;
+	step->panel_bytes = steps * c.vectors * e->lanes * c.dot->kpack * memory_bytes(c.bt);
+	step->width = c.streams * c.cols;
+	step->k = c.k;
+	step->kblock = c.kblock;
+	step->rows = c.rows;
+	if (c.tail) {
+		const Type over = {.level = c.level, .range = c.range};
+		const char *name = arena_printf(e->arena, "%s.tail", step->name);
+		step->map = emit_map(e, name, &over, kernel->regions[0]->first, NULL,
+				     &step->scratch);
+	}
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * contract: what contract.c, tile.c and epilogue.c share while one contraction is emitted. */
+#ifndef MOEC_CONTRACT_H
+#define MOEC_CONTRACT_H
+
+#include "emit.h"
+
+enum { MAX_TILE_ROWS = 16, MAX_TILE_VECTORS = 16 };
+
+typedef struct {
+	Emit        *e;
+	const Op    *kernel;
+	const Dot   *dot;
+	Level        level;             /* of its rows */
+	int          range;
+	const Value *a;                 /* the left operand, outside the kernel */
+	bool         dispatched;        /* rows of `a` are found through the row's token */
+	Vec(const Op *) linears;        /* the streams, in order */
+	const Op    *combine;           /* the sink, or NULL */
+	const Op    *tail;              /* first op of the tail, or NULL */
+	int64_t      n, k, kblock, cols;
+	int          rows, streams, vectors, stream_vectors;    /* of the tile; per stream */
+	Dtype        at, bt;
+} Contract;
+
+/* One tile (or one row of the finish) while its epilogue is emitted. */
+typedef struct {
+	Contract *c;
+	Val       call, task;           /* task NULL in the finish */
+	Val       row;                  /* in `over`; the finish: the token */
+	Val       token;                /* the row's token where over is rows */
+	Val       column;               /* first column of this vector (i64) */
+	Val       mask;                 /* NULL: all lanes */
+	Level     level;
+	Vec(const Value *) values;
+	Vec(Lanes) lanes;
+} Epilogue;
+
+/* tile.c: void tile(call, task, row, next): `rows` rows from `row` on.  far: prefetch
+ * `next`, a line a step; else this panel's own lines ahead. */
+Val  emit_tile(Contract *, int rows, bool far);
+/* epilogue.c */
+void epilogue_bind(Epilogue *, const Value *, Lanes);
+Lanes epilogue_operand(Epilogue *, const Value *);
+void epilogue_run(Epilogue *, const Op *from, const Op *until); /* EW ops in between */
+void epilogue_store(Epilogue *, const Op *yield);
+Val  epilogue_row_token(Contract *, Val call, Val row);
+Val  epilogue_slot(Contract *, Val call, Val row);
+Val  emit_finish(Contract *);
+
+#endif

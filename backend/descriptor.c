@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * descriptor: the constant moert_layer of runtime/layer.h, field by field.
+ *
+ * Every field there is 8 bytes wide, so a structure is a list of words and pointers; the
+ * asserts below tie the lists to the C declarations. */
+#include "emit.h"
+#include <string.h>
+
+typedef struct { Emit *e; Val at[32]; int n; } Fields;
+
+static void word(Fields *f, int64_t v)
+{
+	f->at[f->n++] = ll_i64(&f->e->l, v);
+}
+
+static void pointer(Fields *f, Val v)
+{
+	f->at[f->n++] = v ? v : LLVMConstNull(f->e->l.ptr);
+}
+
+static void text(Fields *f, const char *s)
+{
+	pointer(f, s ? ll_string(&f->e->l, s) : NULL);
+}
+
+static Val structure(Fields *f, size_t size)
+{
+	if ((size_t)f->n * 8 != size)
+		ice("a descriptor has %d fields of %zu", f->n, size / 8);
+	return LLVMConstStructInContext(f->e->l.ctx, f->at, (unsigned)f->n, 0);
+}
+
+static Val constant_global(Emit *e, Val init, const char *name)
+{
+	Val g = LLVMAddGlobal(e->l.mod, LLVMTypeOf(init), name);
+
+	LLVMSetInitializer(g, init);
+	LLVMSetGlobalConstant(g, 1);
+	LLVMSetLinkage(g, LLVMInternalLinkage);
+	return g;
+}
+
+static Val table(Emit *e, Val *rows, int n, const char *name)
+{
+	if (!n)
+		return NULL;
+	return constant_global(e, LLVMConstArray2(LLVMTypeOf(rows[0]), rows, (uint64_t)n), name);
+}
+
+static Val buffers(Emit *e)
+{
+	Val *rows = NEWN(e->arena, Val, (size_t)e->bufs.n + 1);
+
+	for (int i = 0; i < e->bufs.n; i++) {
+		const Buffer *b = &e->bufs.at[i];
+		const Type *t = &b->value->type;
+		Fields f = {.e = e};
+		text(&f, b->name);
+		word(&f, b->role);
+		word(&f, t->dtype);
+		word(&f, t->level);
+		word(&f, t->range);
+		word(&f, type_elems(t));
+		word(&f, b->given);
+		rows[i] = structure(&f, sizeof(moert_buf));
+	}
+	return table(e, rows, e->bufs.n, "buffers");
+}
+
+static Val stream_names(Emit *e, const char **names, int n)
+{
+	Val *at = NEWN(e->arena, Val, (size_t)n);
+
+	for (int i = 0; i < n; i++)
+		at[i] = ll_string(&e->l, names[i]);
+	return table(e, at, n, "streams");
+}
+
+static void plain_fields(Fields *f, Emit *e, const Weight *w)
+{
+	const Type *t = &w->param->type;
+	int64_t n = type_elems(t);
+
+	word(f, t->dtype);
+	word(f, 0);
+	word(f, 0);
+	word(f, n);
+	word(f, 1);
+	word(f, 1);
+	pointer(f, stream_names(e, (const char **)&w->param->name, 1));
+	word(f, n * memory_bytes(t->dtype));
+}
+
+static void panel_fields(Fields *f, Emit *e, const Panel *p)
+{
+	int64_t panels = (p->n + p->cols - 1) / p->cols;
+	int64_t steps = (p->k + p->kpack - 1) / p->kpack;
+
+	word(f, p->dtype);
+	word(f, p->cols);
+	word(f, p->kpack);
+	word(f, p->n);
+	word(f, p->k);
+	word(f, p->nstreams);
+	pointer(f, stream_names(e, p->streams, p->nstreams));
+	word(f, panels * steps * p->kpack * p->cols * p->nstreams * memory_bytes(p->dtype));
+}
+
+static Val weights(Emit *e)
+{
+	Val *rows = NEWN(e->arena, Val, (size_t)e->weights.n + 1);
+
+	for (int i = 0; i < e->weights.n; i++) {
+		const Weight *w = &e->weights.at[i];
+		Fields f = {.e = e};
+		text(&f, w->name);
+		word(&f, w->range);
+		if (w->panel)
+			panel_fields(&f, e, w->panel);
+		else
+			plain_fields(&f, e, w);
+		rows[i] = structure(&f, sizeof(moert_weight));
+	}
+	return table(e, rows, e->weights.n, "weights");
+}
+
+static Val ranges(Emit *e)
+{
+	Val *rows = NEWN(e->arena, Val, (size_t)e->m->ranges.n + 1);
+
+	for (int i = 0; i < e->m->ranges.n; i++) {
+		Fields f = {.e = e};
+		word(&f, e->m->ranges.at[i].first);
+		word(&f, e->m->ranges.at[i].count);
+		rows[i] = structure(&f, sizeof(moert_range));
+	}
+	return table(e, rows, e->m->ranges.n, "ranges");
+}
+
+static Val steps(Emit *e)
+{
+	Val *rows = NEWN(e->arena, Val, (size_t)e->steps.n + 1);
+
+	for (int i = 0; i < e->steps.n; i++) {
+		const Step *s = &e->steps.at[i];
+		Fields f = {.e = e};
+		text(&f, s->name);
+		word(&f, s->kind);
+		word(&f, s->over.level);
+		word(&f, s->over.range);
+		word(&f, s->loss_only);
+		word(&f, s->scratch);
+		pointer(&f, s->map);
+		pointer(&f, s->contract);
+		pointer(&f, s->finish);
+		word(&f, s->weight);
+		word(&f, s->panels);
+		word(&f, s->panel_bytes);
+		word(&f, s->width);
+		word(&f, s->k);
+		word(&f, s->kblock);
+		word(&f, s->rows);
+		word(&f, s->op);
+		word(&f, s->by_sequence);
+		word(&f, s->in);
+		word(&f, s->out);
+		rows[i] = structure(&f, sizeof(moert_step));
+	}
+	return table(e, rows, e->steps.n, "steps");
+}
+
+/* What a file of packed weights must agree with: names, shapes, types and layouts. */
+static uint64_t fingerprint(Emit *e)
+{
+	Text t = text_new(e->arena);
+	uint64_t h = 14695981039346656037u;
+
+	text_printf(&t, "%s %lld\n", e->m->name, (long long)e->m->experts);
+	for (int i = 0; i < e->weights.n; i++) {
+		const Weight *w = &e->weights.at[i];
+		text_printf(&t, "%s %d ", w->name, w->range);
+		if (w->panel)
+			text_printf(&t, "%d %lld %lld %lld %lld %d\n", w->panel->dtype,
+				    (long long)w->panel->n, (long long)w->panel->k,
+				    (long long)w->panel->cols, (long long)w->panel->kpack,
+				    w->panel->nstreams);
+		else
+			print_type(&t, &w->param->type);
+	}
+	for (size_t i = 0; i < t.n; i++)
+		h = (h ^ (unsigned char)t.s[i]) * 1099511628211u;
+	return h;
+}
+
+Val emit_descriptor(Emit *e)
+{
+	Fields f = {.e = e};
+
+	text(&f, e->m->name);
+	text(&f, e->t->name);
+	text(&f, e->t->needs);
+	word(&f, (int64_t)fingerprint(e));
+	word(&f, e->m->width);
+	word(&f, e->m->experts);
+	word(&f, e->m->picks);
+	word(&f, e->m->group);
+	word(&f, e->bufs.n);
+	word(&f, e->weights.n);
+	word(&f, e->m->ranges.n);
+	word(&f, e->steps.n);
+	pointer(&f, buffers(e));
+	pointer(&f, weights(e));
+	pointer(&f, ranges(e));
+	pointer(&f, steps(e));
+	return constant_global(e, structure(&f, sizeof(moert_layer)), "layer");
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * entry: the functions a host program calls, NAME_open and so on: each a thin one around the
+ * runtime's, with the layer's descriptor in hand. */
+#include "emit.h"
+
+static Val runtime_function(Ll *l, const char *name, Ty ret, Ty *args, int n)
+{
+	Val fn = LLVMGetNamedFunction(l->mod, name);
+	return fn ? fn : LLVMAddFunction(l->mod, name,
+					 LLVMFunctionType(ret, args, (unsigned)n, 0));
+}
+
+/* NAME_what(a, b, ..) { return moert_what([&layer,] a, b, ..); } */
+static void forward(Emit *e, const char *what, Ty ret, int nargs, Val layer)
+{
+	Ll *l = &e->l;
+	Ty types[8];
+	Val args[8];
+	int n = 0;
+
+	for (int i = 0; i < nargs; i++)
+		types[i] = l->ptr;
+	const char *name = arena_printf(e->arena, "%s_%s", e->m->name, what);
+	Val fn = ll_function(l, name, ret, types, nargs, false);
+	LLVMSetDLLStorageClass(fn, LLVMDefaultStorageClass);
+	if (layer)
+		args[n++] = layer;
+	for (int i = 0; i < nargs; i++)
+		args[n++] = LLVMGetParam(fn, (unsigned)i);
+	for (int i = 0; i < n; i++)
+		types[i] = l->ptr;
+	Val to = runtime_function(l, arena_printf(e->arena, "moert_%s", what), ret, types, n);
+	Val result = ll_call(l, to, args, n);
+	LLVMSetTailCall(result, 1);
+	if (ret == l->none)
+		LLVMBuildRetVoid(l->b);
+	else
+		LLVMBuildRet(l->b, result);
+}
+
+void emit_entries(Emit *e, Val layer)
+{
+	Ll *l = &e->l;
+
+	forward(e, "open", l->i32, 3, layer);
+	forward(e, "open_memory", l->i32, 4, layer);
+	forward(e, "bytes", l->i64, 1, NULL);
+	forward(e, "close", l->none, 1, NULL);
+	forward(e, "start", l->i32, 3, NULL);
+	forward(e, "run", l->i32, 2, NULL);
+	forward(e, "reset", l->none, 1, NULL);
+	forward(e, "end", l->none, 1, NULL);
+	const char *name = arena_printf(e->arena, "%s_layer", e->m->name);
+	ll_function(l, name, l->ptr, NULL, 0, false);
+	LLVMBuildRet(l->b, layer);
+
+	const char *error = arena_printf(e->arena, "%s_error", e->m->name);
+	Val fn = ll_function(l, error, l->ptr, &l->i32, 1, false);
+	Val to = runtime_function(l, "moert_error", l->ptr, &l->i32, 1);
+	LLVMBuildRet(l->b, ll_call(l, to, (Val[]){LLVMGetParam(fn, 0)}, 1));
+}

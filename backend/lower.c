@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * lower: a kernel-level module to LLVM: numbers its buffers and weights, emits each kernel,
+ * and leaves the steps that the runtime follows.
+ *
+ * Value.id is a value's buffer; -1: it never leaves its kernel. */
+#include "emit.h"
+#include <stdlib.h>
+#include <string.h>
+
+static void clear_ids(const Region *r)
+{
+	for (int i = 0; i < r->nargs; i++)
+		r->args[i]->id = -1;
+	for (Op *op = r->first; op; op = op->next) {
+		for (int i = 0; i < op->nouts; i++)
+			op->outs[i]->id = -1;
+		for (int i = 0; i < op->nregions; i++)
+			clear_ids(op->regions[i]);
+	}
+}
+
+static void add_buffer(Emit *e, Value *v, const char *name, moert_role role, int64_t given)
+{
+	Buffer b = {v, name ? name : v->name ? v->name : "", role, given};
+
+	v->id = e->bufs.n;
+	vec_push(e->arena, &e->bufs, b);
+}
+
+/* 1: the picks that run, 2: their gates (marked by the frontend), 0: neither */
+static int64_t given_of(const Value *v)
+{
+	if (!v->def || v->def->kind != OP_stop)
+		return 0;
+	const char *what = attr_get_str(v->def, "given", "");
+	return strcmp(what, "pick") == 0 ? 1 : strcmp(what, "gate") == 0 ? 2 : 0;
+}
+
+static moert_role role_of(const Emit *e, const Value *v, const char **name)
+{
+	const Op *ret = e->layer->body->last;
+
+	for (int i = 0; i < ret->nargs; i++)
+		if (ret->args[i] == v) {
+			*name = e->layer->out_names ? e->layer->out_names[i] : NULL;
+			return i >= ret->nargs - e->m->nlosses ? MOERT_LOSS : MOERT_OUTPUT;
+		}
+	*name = NULL;
+	return MOERT_TEMP;
+}
+
+static bool is_contract(const Op *kernel)
+{
+	return strcmp(attr_get_str(kernel, "kind", ""), "contract") == 0;
+}
+
+static void number_buffers(Emit *e)
+{
+	const Region *body = e->layer->body;
+
+	for (int i = 0; i < body->nargs; i++)
+		add_buffer(e, body->args[i], NULL, MOERT_INPUT, 0);
+	for (Op *op = body->first; op; op = op->next) {
+		if (op->kind != OP_kernel)
+			continue;
+		const Region *r = op->regions[0];
+		for (int i = 0; i < op->nouts; i++) {
+			const char *name;
+			moert_role role = role_of(e, op->outs[i], &name);
+			if (op->outs[i]->type.dtype != DT_rows)
+				add_buffer(e, op->outs[i], name, role, given_of(r->last->args[i]));
+		}
+		if (is_contract(op) && attr_get_int(op, "tail", 0))
+			for (Op *in = r->first; in; in = in->next)
+				if (in->kind == OP_linear)
+					add_buffer(e, in->outs[0], NULL, MOERT_TEMP, 0);
+	}
+}
+
+static void add_weight(Emit *e, const Op *op)
+{
+	Weight w = {.range = -1};
+	const Type *t = &op->outs[0]->type;
+
+	if (t->level == LV_EXPERT)
+		w.range = t->range;
+	if (op->kind == OP_unpack) {
+		w.name = attr_get_str(op, "panel", "");
+		w.panel = panel_find(e->m, w.name);
+	} else {
+		w.name = attr_get_str(op, "name", "");
+		w.param = param_find(e->m, w.name, w.range);
+	}
+	if (!w.panel && !w.param)
+		ice("no weight %s", w.name);
+	for (int i = 0; i < e->weights.n; i++)
+		if (e->weights.at[i].panel == w.panel && e->weights.at[i].param == w.param)
+			return;
+	vec_push(e->arena, &e->weights, w);
+}
+
+static void number_weights(Emit *e)
+{
+	for (Op *op = e->layer->body->first; op; op = op->next)
+		for (int r = 0; r < op->nregions; r++)
+			for (Op *in = op->regions[r]->first; in; in = in->next)
+				if (in->kind == OP_unpack || in->kind == OP_param)
+					add_weight(e, in);
+}
+
+static Type level_named(const char *over)
+{
+	Type t = {.level = LV_ONCE};
+
+	if (over[0] == 'T')
+		t.level = LV_TOKEN;
+	else if (over[0] == 'S')
+		t.level = LV_SEQ;
+	else if (over[0] == 'R') {
+		t.level = LV_ROW;
+		t.range = atoi(over + 1);
+	}
+	return t;
+}
+
+static const Op *only_op(const Op *kernel, Family family, OpKind kind)
+{
+	for (const Op *op = kernel->regions[0]->first; op; op = op->next)
+		if (op->kind == kind || (op_info[op->kind].family == family))
+			return op;
+	ice("kernel %s is empty", attr_get_str(kernel, "name", "?"));
+}
+
+static int cross_op(OpKind kind)
+{
+	static const struct { OpKind ir; moert_cross_op op; } table[] = {
+		{OP_sum, MOERT_SUM}, {OP_mean, MOERT_MEAN}, {OP_amin, MOERT_AMIN},
+		{OP_amax, MOERT_AMAX}, {OP_any, MOERT_ANY}, {OP_all, MOERT_ALL},
+		{OP_logsumexp, MOERT_LOGSUMEXP}, {OP_softmax, MOERT_SOFTMAX},
+		{OP_cumsum, MOERT_CUMSUM}, {OP_rank, MOERT_RANK},
+	};
+
+	for (size_t i = 0; i < COUNT(table); i++)
+		if (table[i].ir == kind)
+			return (int)table[i].op;
+	ice("the runtime has no %s over tokens", op_info[kind].name);
+}
+
+static void lower_cross(Emit *e, const Op *kernel, Step *s)
+{
+	const Op *op = only_op(kernel, FAM_ROW, OP_COUNT);
+
+	s->kind = MOERT_CROSS;
+	s->op = cross_op(op->kind);
+	s->by_sequence = strcmp(attr_get_str(op, "over", ""), "sequence") == 0;
+	s->in = emit_buffer_of(e, op->args[0]);
+	s->out = emit_buffer_of(e, kernel->outs[0]);
+	s->over = op->args[0]->type;
+}
+
+static void lower_group(Emit *e, const Op *kernel, Step *s)
+{
+	const Op *op = only_op(kernel, FAM_ROUTE, OP_group);
+
+	s->kind = MOERT_GROUP;
+	s->in = emit_buffer_of(e, op->args[0]);
+	s->over = kernel->outs[0]->type;
+}
+
+static void lower_map(Emit *e, const Op *kernel, Step *s)
+{
+	s->kind = MOERT_MAP;
+	s->over = level_named(attr_get_str(kernel, "over", "T"));
+	s->map = emit_map(e, s->name, &s->over, kernel->regions[0]->first, NULL, &s->scratch);
+}
+
+static void lower_contract(Emit *e, const Op *kernel, Step *s)
+{
+	s->kind = MOERT_CONTRACT;
+	emit_contract(e, kernel, s);
+}
+
+static void lower_kernel(Emit *e, const Op *kernel)
+{
+	static const struct {
+		const char *kind;
+		void (*lower)(Emit *, const Op *, Step *);
+	} kinds[] = {{"map", lower_map}, {"contract", lower_contract},
+		     {"cross", lower_cross}, {"group", lower_group}};
+	Step s = {.name = attr_get_str(kernel, "name", "kernel"),
+		  .weight = -1, .in = -1, .out = -1};
+	const char *kind = attr_get_str(kernel, "kind", "");
+
+
+	for (size_t i = 0; i < COUNT(kinds); i++)
+		if (strcmp(kinds[i].kind, kind) == 0) {
+			kinds[i].lower(e, kernel, &s);
+			vec_push(e->arena, &e->steps, s);
+			return;
+		}
+	ice("no kernel kind '%s'", kind);
+}
+
+/* A result that is an input, or stands twice among the results, is copied to its own. */
+static void copy_result(Emit *e, Value *v, int index)
+{
+	Value *to = NEW(e->arena, Value);
+	Buffer b = {to, e->layer->out_names ? e->layer->out_names[index] : NULL, MOERT_OUTPUT, 0};
+	Step s = {.name = "copy", .kind = MOERT_MAP, .over = v->type, .weight = -1, .in = -1,
+		  .out = -1};
+	Ll *l = &e->l;
+
+	*to = *v;
+	to->id = e->bufs.n;
+	if (!b.name)
+		b.name = "";
+	vec_push(e->arena, &e->bufs, b);
+	s.map = ll_function(l, "copy", l->none, (Ty[]){l->ptr, l->i64, l->i64, l->ptr}, 4, true);
+	Val call = LLVMGetParam(s.map, 0);
+	Loop rows = ll_for(l, LLVMGetParam(s.map, 1), LLVMGetParam(s.map, 2), 1, "row");
+	Val row = v->type.level == LV_ONCE ? NULL : rows.i;
+	Val from = emit_view_row(e, call, v->id, row), dest = emit_view_row(e, call, to->id, row);
+	uint64_t bytes = (uint64_t)(type_elems(&v->type) * memory_bytes(v->type.dtype));
+	LLVMBuildMemCpy(l->b, dest, 1, from, 1, ll_i64(l, (int64_t)bytes));
+	ll_end_for(l, &rows);
+	LLVMBuildRetVoid(l->b);
+	vec_push(e->arena, &e->steps, s);
+}
+
+static void copy_results(Emit *e)
+{
+	const Op *ret = e->layer->body->last;
+
+	for (int i = 0; i < ret->nargs - e->m->nlosses; i++) {
+		bool again = !ret->args[i]->def;
+		for (int j = 0; j < i; j++)
+			again = again || ret->args[j] == ret->args[i];
+		if (again)
+			copy_result(e, ret->args[i], i);
+	}
+}
+
+/* Backwards from the results that are no losses: what is not met serves losses alone. */
+static void mark_loss_only(Emit *e)
+{
+	const Region *body = e->layer->body;
+	const Op *ret = body->last;
+	Vec(Value *) needed = {0};
+	int step = 0, nkernels = 0;
+
+	for (int i = 0; i < ret->nargs - e->m->nlosses; i++)
+		vec_push(e->arena, &needed, ret->args[i]);
+	for (Op *op = body->first; op; op = op->next)
+		nkernels += op->kind == OP_kernel;
+	step = nkernels - 1;
+	for (Op *op = body->last; op; op = op->prev) {
+		if (op->kind != OP_kernel)
+			continue;
+		bool met = false;
+		for (int i = 0; i < op->nouts; i++) {
+			met = met || given_of(op->regions[0]->last->args[i]);
+			for (int j = 0; j < needed.n; j++)
+				met = met || needed.at[j] == op->outs[i];
+		}
+		e->steps.at[step--].loss_only = !met;
+		if (!met)
+			continue;
+		int n;
+		Value **in = region_captures(e->arena, op->regions[0], &n);
+		for (int i = 0; i < n; i++)
+			vec_push(e->arena, &needed, in[i]);
+	}
+}
+
+void emit_layer(Emit *e)
+{
+	clear_ids(e->layer->body);
+	number_buffers(e);
+	number_weights(e);
+	for (Op *op = e->layer->body->first; op; op = op->next)
+		if (op->kind == OP_kernel)
+			lower_kernel(e, op);
+	mark_loss_only(e);
+	copy_results(e);
+	emit_entries(e, emit_descriptor(e));
+}

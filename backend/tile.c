@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * tile: the micro-kernel, a register tile of rows x vectors.
+ *
+ *     acc[i][v] += sum_j a[row i][k + j] * panel[k + j][v]      k ascending, one chain each
+ *
+ * The chain of an entry is the same whatever the tile's height, its prefetching and its
+ * blocks of k, and so are its bits. */
+#include "contract.h"
+#include <string.h>
+
+enum {
+	UNROLL = 2,             /* k-steps a loop round: 4 gave nothing more on Zen 5 */
+	AHEAD = 3072,           /* bytes that a streamed panel is fetched ahead */
+	LINE = 64,
+};
+
+typedef struct {
+	Contract *c;
+	Ll  *l;
+	int  rows;
+	bool far;
+	Val  call, task, row, next;
+	Val  a[MAX_TILE_ROWS];          /* row pointers at k0 */
+	Val  panel;                     /* at k0 */
+	Val  acc[MAX_TILE_ROWS][MAX_TILE_VECTORS];
+	Ty   vec;
+	int64_t step_bytes;             /* of the panel, a k-step */
+} Tile;
+
+static void load_rows(Tile *t)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	Val k0 = ll_field(l, l->i64, t->task, offsetof(moert_task, k0));
+	Val skip = ll_mul(l, k0, ll_i64(l, memory_bytes(c->at)));
+
+	for (int i = 0; i < t->rows; i++) {
+		Val row = ll_add(l, t->row, ll_i64(l, i));
+		if (c->dispatched)
+			row = epilogue_row_token(c, t->call, row);
+		if (c->a->type.level == LV_ONCE)
+			row = NULL;
+		Val at = emit_view_row(c->e, t->call, emit_buffer_of(c->e, c->a), row);
+		t->a[i] = c->kblock ? ll_at(l, at, skip) : at;
+	}
+	t->panel = ll_field(l, l->ptr, t->task, offsetof(moert_task, panel));
+	if (c->kblock) {
+		Val steps = LLVMBuildUDiv(l->b, k0, ll_i64(l, c->dot->kpack), "");
+		t->panel = ll_at(l, t->panel, ll_mul(l, steps, ll_i64(l, t->step_bytes)));
+	}
+}
+
+/* Where accumulator (i, v) waits between blocks of k. */
+static Val waiting(Tile *t, int i, int v)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	Val acc = ll_field(l, l->ptr, t->task, offsetof(moert_task, acc));
+	Val row0 = ll_field(l, l->i64, t->task, offsetof(moert_task, row0));
+	Val row = LLVMBuildSub(l->b, ll_add(l, t->row, ll_i64(l, i)), row0, "");
+	int64_t width = c->streams * c->cols * 4;
+
+	return ll_at_const(l, ll_at(l, acc, ll_mul(l, row, ll_i64(l, width))),
+			   (int64_t)v * c->e->lanes * 4);
+}
+
+static void start_accumulators(Tile *t)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	Val zero = ll_const_f32(l, 0, c->e->lanes);
+
+	for (int i = 0; i < t->rows; i++)
+		for (int v = 0; v < c->vectors; v++) {
+			t->acc[i][v] = ll_alloca(l, t->vec, "acc");
+			ll_store(l, zero, t->acc[i][v], 4);
+		}
+	if (!c->kblock)
+		return;
+	LLVMBasicBlockRef resume = ll_block(l, "resume"), go = ll_block(l, "go");
+	Val k0 = ll_field(l, l->i64, t->task, offsetof(moert_task, k0));
+	ll_branch(l, LLVMBuildICmp(l->b, LLVMIntEQ, k0, ll_i64(l, 0), ""), go, resume);
+	ll_here(l, resume);
+	for (int i = 0; i < t->rows; i++)
+		for (int v = 0; v < c->vectors; v++)
+			ll_store(l, ll_load(l, t->vec, waiting(t, i, v), 4), t->acc[i][v], 4);
+	ll_goto(l, go);
+}
+
+static void accumulate(Tile *t, int i, int v, Val a, Val b)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	Val acc = ll_load(l, t->vec, t->acc[i][v], 4);
+
+	if (strcmp(c->dot->how, "fma") == 0) {
+		acc = ll_fma(l, a, b, acc);
+	} else {
+		Ty in = LLVMVectorType(LLVMBFloatTypeInContext(l->ctx),
+				       (unsigned)(c->e->lanes * c->dot->kpack));
+		acc = ll_call_intrinsic(l, c->dot->how, t->vec,
+					(Val[]){acc, LLVMBuildBitCast(l->b, a, in, ""),
+						LLVMBuildBitCast(l->b, b, in, "")}, 3);
+	}
+	ll_store(l, acc, t->acc[i][v], 4);
+}
+
+/* The two halves of a pair of bf16 in each 32-bit lane, widened. */
+static Val half_of(Ll *l, Val pairs, int j)
+{
+	int lanes = ll_lanes(pairs);
+
+	if (j == 0)
+		return ll_float(l, LLVMBuildShl(l->b, pairs, ll_const_i32(l, 16, lanes), ""));
+	return ll_float(l, LLVMBuildAnd(l->b, pairs,
+					ll_const_i32(l, (int32_t)0xFFFF0000, lanes), ""));
+}
+
+/* Entry j of a k-step of row i as all lanes of an f32 vector. */
+static Val left_entry(Tile *t, Val at, int j, bool last_only)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	int lanes = c->e->lanes;
+
+	if (c->at == DT_bf16 && !last_only) {
+		Val pair = ll_load(l, l->i32, at, 2);
+		return ll_splat(l, half_of(l, pair, j), lanes);
+	}
+	Val here = ll_at_const(l, at, (int64_t)j * memory_bytes(c->at));
+	return ll_splat(l, emit_load_lanes(c->e, c->at, here, 1, NULL).v, lanes);
+}
+
+/* A whole k-step of row i for a dot instruction: kpack entries repeated in every lane. */
+static Val left_group(Tile *t, Val at, bool last_only)
+{
+	Ll *l = t->l;
+
+	if (!last_only)
+		return ll_splat(l, ll_load(l, l->i32, at, 2), t->c->e->lanes);
+	Val one = LLVMBuildZExt(l->b, ll_load(l, l->i16, at, 2), l->i32, "");
+	return ll_splat(l, one, t->c->e->lanes);
+}
+
+/* Entry j of the panel's vector v, widened to f32. */
+static Val right_entry(Tile *t, Val at, Val pairs, int j)
+{
+	Contract *c = t->c;
+
+	if (pairs)
+		return half_of(t->l, pairs, j);
+	return emit_load_lanes(c->e, c->bt, at, c->e->lanes, NULL).v;
+}
+
+/* One k-step at byte offsets: a_at into the rows, b_at into the panel.  last_only: the
+ * summed axis ends inside the step, after its first entry. */
+static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	int lanes = c->e->lanes, kpack = c->dot->kpack;
+	bool fma = strcmp(c->dot->how, "fma") == 0;
+	int entries = last_only ? 1 : fma ? kpack : 1;
+	Val panel = ll_at(l, t->panel, b_at), b[MAX_TILE_VECTORS], row[MAX_TILE_ROWS];
+	int64_t bytes = (int64_t)lanes * kpack * memory_bytes(c->bt);
+	Ty whole = ll_vec(l->i32, lanes);
+
+	for (int v = 0; v < c->vectors; v++) {
+		Val at = ll_at_const(l, panel, v * bytes);
+		b[v] = bytes == lanes * 4 && kpack == 2 ? ll_load(l, whole, at, 4) : NULL;
+	}
+	for (int i = 0; i < t->rows; i++)
+		row[i] = ll_at(l, t->a[i], a_at);
+	for (int j = 0; j < entries; j++) {
+		Val w[MAX_TILE_VECTORS];
+		for (int v = 0; v < c->vectors; v++)
+			w[v] = fma ? right_entry(t, ll_at_const(l, panel, v * bytes), b[v], j)
+				   : b[v];
+		for (int i = 0; i < t->rows; i++) {
+			Val a = fma ? left_entry(t, row[i], j, last_only)
+				    : left_group(t, row[i], last_only);
+			for (int v = 0; v < c->vectors; v++)
+				accumulate(t, i, v, a, w[v]);
+		}
+	}
+}
+
+static void prefetch(Tile *t, Val at)
+{
+	Ll *l = t->l;
+	Val args[4] = {at, ll_const_i32(l, 0, 1), ll_const_i32(l, 2, 1), ll_const_i32(l, 1, 1)};
+	ll_call_intrinsic(l, "llvm.prefetch", l->ptr, args, 4);
+}
+
+/* far: one line of the next panel a step; near: as many lines as the step consumes. */
+static void emit_prefetch(Tile *t, Val step, Val b_at)
+{
+	Ll *l = t->l;
+
+	if (t->far) {
+		prefetch(t, ll_at(l, t->next, ll_mul(l, step, ll_i64(l, LINE))));
+		return;
+	}
+	for (int64_t at = 0; at < t->step_bytes; at += LINE)
+		prefetch(t, ll_at_const(l, ll_at(l, t->panel, b_at), AHEAD + at));
+}
+
+/* count rounds of `unroll` steps each from step `first` on */
+static void emit_rounds(Tile *t, Val first, Val until, int unroll)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	int64_t a_bytes = (int64_t)c->dot->kpack * memory_bytes(c->at);
+	Loop loop = ll_for(l, first, until, unroll, "k");
+
+	for (int u = 0; u < unroll; u++) {
+		Val step = ll_add(l, loop.i, ll_i64(l, u));
+		Val b_at = ll_mul(l, step, ll_i64(l, t->step_bytes));
+		emit_prefetch(t, step, b_at);
+		emit_step(t, ll_mul(l, step, ll_i64(l, a_bytes)), b_at, false);
+	}
+	ll_end_for(l, &loop);
+}
+
+static void emit_sum(Tile *t)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	int64_t kpack = c->dot->kpack;
+	Val k0 = ll_field(l, l->i64, t->task, offsetof(moert_task, k0));
+	Val k1 = ll_field(l, l->i64, t->task, offsetof(moert_task, k1));
+	Val steps = c->kblock ? LLVMBuildUDiv(l->b, LLVMBuildSub(l->b, k1, k0, ""),
+					      ll_i64(l, kpack), "")
+			      : ll_i64(l, c->k / kpack);
+	Val whole = LLVMBuildAnd(l->b, steps, ll_i64(l, -UNROLL), "");
+
+	emit_rounds(t, ll_i64(l, 0), whole, UNROLL);
+	emit_rounds(t, whole, steps, 1);
+	if (c->k % kpack == 0)
+		return;
+	LLVMBasicBlockRef odd = ll_block(l, "odd"), done = ll_block(l, "done");
+	ll_branch(l, c->kblock ? LLVMBuildICmp(l->b, LLVMIntEQ, k1, ll_i64(l, c->k), "")
+			       : LLVMConstInt(l->i1, 1, 0), odd, done);
+	ll_here(l, odd);
+	emit_step(t, ll_mul(l, steps, ll_i64(l, kpack * memory_bytes(c->at))),
+		  ll_mul(l, steps, ll_i64(l, t->step_bytes)), true);
+	ll_goto(l, done);
+}
+
+/* All but the last block of k leaves its sums for the next one and returns. */
+static void leave_unfinished(Tile *t)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	LLVMBasicBlockRef wait = ll_block(l, "wait"), finish = ll_block(l, "finish");
+	Val k1 = ll_field(l, l->i64, t->task, offsetof(moert_task, k1));
+
+	ll_branch(l, LLVMBuildICmp(l->b, LLVMIntSLT, k1, ll_i64(l, c->k), ""), wait, finish);
+	ll_here(l, wait);
+	for (int i = 0; i < t->rows; i++)
+		for (int v = 0; v < c->vectors; v++)
+			ll_store(l, ll_load(l, t->vec, t->acc[i][v], 4), waiting(t, i, v), 4);
+	LLVMBuildRetVoid(l->b);
+	ll_here(l, finish);
+}
+
+static void add_to_sink(Tile *t, Epilogue *ep, int g)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	Val sink = ll_field(l, l->ptr, t->task, offsetof(moert_task, sink));
+	Val at = ll_at_const(l, ll_at(l, sink, ll_mul(l, ep->token, ll_i64(l, c->cols * 4))),
+			     (int64_t)g * c->e->lanes * 4);
+	const Value *gates = c->combine->args[1];
+	Val gate = emit_view_row(c->e, t->call, emit_buffer_of(c->e, gates), ep->token);
+	int bytes = memory_bytes(gates->type.dtype);
+
+	gate = ll_at(l, gate, ll_mul(l, epilogue_slot(c, t->call, ep->row), ll_i64(l, bytes)));
+	Lanes w = emit_convert(c->e, emit_load_lanes(c->e, gates->type.dtype, gate, 1, NULL),
+			       DT_f32);
+	Val v = emit_convert(c->e, epilogue_operand(ep, c->combine->args[0]), DT_f32).v;
+	Val sum = ll_fma(l, v, ll_splat(l, w.v, c->e->lanes), ll_load(l, t->vec, at, 4));
+	ll_store(l, sum, at, 4);
+}
+
+/* The ops behind the linears on row i, vector g of every stream, and where it goes. */
+static void finish_vector(Tile *t, int i, int g)
+{
+	Contract *c = t->c;
+	Ll *l = t->l;
+	int lanes = c->e->lanes;
+	Val number = ll_field(l, l->i64, t->task, offsetof(moert_task, number));
+	Epilogue ep = {.c = c, .call = t->call, .task = t->task, .level = c->level};
+
+	ep.row = ll_add(l, t->row, ll_i64(l, i));
+	if (c->level == LV_ROW)
+		ep.token = epilogue_row_token(c, t->call, ep.row);
+	ep.column = ll_add(l, ll_mul(l, number, ll_i64(l, c->cols)),
+			   ll_i64(l, (int64_t)g * lanes));
+	if (c->n % c->cols)
+		ep.mask = emit_tail_mask(c->e, LLVMBuildSub(l->b, ll_i64(l, c->n), ep.column, ""),
+					 lanes);
+	for (int s = 0; s < c->streams; s++) {
+		Val acc = ll_load(l, t->vec, t->acc[i][s * c->stream_vectors + g], 4);
+		epilogue_bind(&ep, c->linears.at[s]->outs[0], (Lanes){acc, DT_f32});
+	}
+	const Op *until = c->combine ? c->combine : c->tail;
+	epilogue_run(&ep, c->kernel->regions[0]->first, until);
+	if (c->combine)
+		add_to_sink(t, &ep, g);
+	else
+		epilogue_store(&ep, c->kernel->regions[0]->last);
+}
+
+Val emit_tile(Contract *c, int rows, bool far)
+{
+	Ll *l = &c->e->l;
+	const char *name = arena_printf(c->e->arena, "%s.%dx%d.%s",
+					attr_get_str(c->kernel, "name", "contract"), rows,
+					c->vectors, far ? "far" : "near");
+	Val fn = ll_function(l, name, l->none, (Ty[]){l->ptr, l->ptr, l->i64, l->ptr}, 4, true);
+	Tile t = {.c = c, .l = l, .rows = rows, .far = far, .call = LLVMGetParam(fn, 0),
+		  .task = LLVMGetParam(fn, 1), .row = LLVMGetParam(fn, 2),
+		  .next = LLVMGetParam(fn, 3), .vec = ll_vec(l->f32, c->e->lanes)};
+
+	ll_attr(l, fn, LLVMAttributeFunctionIndex, "noinline", 0);
+	t.step_bytes = (int64_t)c->vectors * c->e->lanes * c->dot->kpack * memory_bytes(c->bt);
+	load_rows(&t);
+	start_accumulators(&t);
+	emit_sum(&t);
+	if (c->kblock)
+		leave_unfinished(&t);
+	for (int i = 0; i < rows; i++)
+		for (int g = 0; g < c->stream_vectors; g++)
+			finish_vector(&t, i, g);
+	LLVMBuildRetVoid(l->b);
+	return fn;
+}
