@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * layout: one parameter out of a checkpoint, by its path or by its load function.
+ *
+ * What only picks, transposes and reshapes is a view (strides over the file's bytes) and
+ * is copied once, in the stored type, or not at all; any other layout is evaluated. */
+#include "weights.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK = 4096 };                  /* entries converted at once */
+
+typedef struct {
+	const char *data;
+	Dtype       dtype;
+	int         rank;
+	int64_t     dim[8], stride[8];  /* in entries */
+} View;
+
+/* One parameter being loaded. */
+typedef struct {
+	Loader      *l;
+	const Param *p;
+	int64_t      expert;
+	Arena       *arena;             /* of this load alone */
+	Vec(void *)  owned;             /* malloc: what views point into */
+	bool         said;              /* a diagnostic was given */
+} Load;
+
+static size_t entry_size(Dtype d)
+{
+	return (size_t)dtype_info[d].bits / 8;
+}
+
+static const char *shape_text(Arena *a, int rank, const int64_t *dim)
+{
+	Text t = text_new(a);
+
+	for (int i = 0; i < rank; i++)
+		text_printf(&t, "%s%jd", i ? ", " : "[", (intmax_t)dim[i]);
+	text_add(&t, rank ? "]" : "a scalar");
+	return t.s;
+}
+
+/* `gate` of expert 3, or `router` */
+static const char *who(Load *x)
+{
+	return x->expert < 0 ? arena_printf(x->arena, "`%s`", x->p->name)
+		: arena_printf(x->arena, "`%s` of expert %jd", x->p->name,
+			       (intmax_t)x->expert);
+}
+
+static const char *wanted(Load *x)
+{
+	const Type *t = &x->p->type;
+	return arena_printf(x->arena, "%s is %s%s", who(x), dtype_info[t->dtype].name,
+			    t->rank ? shape_text(x->arena, t->rank, t->dim) : "");
+}
+
+static PRINTF(3, 4) bool wrong(Load *x, Loc at, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	pthread_mutex_lock(&x->l->lock);
+	diag_error(x->l->diag, at, "%s", arena_vprintf(x->arena, fmt, args));
+	pthread_mutex_unlock(&x->l->lock);
+	va_end(args);
+	x->said = true;
+	return false;
+}
+
+static void missing(Load *x, Loc at, const char *name)
+{
+	int n, files = checkpoint_files(x->l->from);
+	const char **names = checkpoint_names(x->l->from, x->arena, &n);
+	const char *where = files == 1 ? "the file" : arena_printf(x->arena,
+		"any of the %d files", files);
+
+	if (files == 1)
+		wrong(x, at, "%s needs `%s`, which is not in the file", who(x), name);
+	else
+		wrong(x, at, "%s needs `%s`, which is in none of the %d files", who(x),
+		      name, files);
+	const char *near = n < 20000 ? nearest_name(name, names, n) : NULL;
+	if (near)
+		diag_fix(x->l->diag, "did you mean `%s`, which is in %s?", near, where);
+}
+
+/* Whether entries stored as `from` may become `to`; numbers do not become choices. */
+static bool converts(Dtype from, Dtype to)
+{
+	bool whole = from == DT_i32 || from == DT_bool;
+
+	if (from == DT_COUNT)
+		return false;
+	if (to == DT_index || to == DT_i32)
+		return from == DT_i32;
+	return to == DT_bool ? from == DT_bool : !whole;
+}
+
+/* The tensor as it lies in the file.  Under the loader's lock. */
+static bool find_tensor(Load *x, Loc at, const char *name, Dtype to, View *v)
+{
+	bool bad;
+	const TensorInfo *t = checkpoint_find(x->l->from, x->l->diag, name, &bad);
+
+	if (!t) {
+		if (!bad)
+			missing(x, at, name);
+		x->said = true;
+		return false;
+	}
+	if (!converts(t->dtype, to))
+		return wrong(x, at,
+			     "%s, but `%s` is stored as %s, which moec does not read "
+			     "into %s",
+			     wanted(x), name, t->type, dtype_info[to].name);
+	*v = (View){.dtype = t->dtype, .rank = t->rank};
+	memcpy(v->dim, t->dims, sizeof v->dim);
+	v->data = checkpoint_data(x->l->from, x->l->diag, t);
+	x->said |= !v->data;
+	return v->data != NULL;
+}
+
+static void set_strides(View *v)
+{
+	int64_t n = 1;
+
+	for (int i = v->rank; i-- > 0; n *= v->dim[i])
+		v->stride[i] = n;
+}
+
+static bool contiguous(const View *v)
+{
+	int64_t n = 1;
+
+	for (int i = v->rank; i-- > 0; n *= v->dim[i])
+		if (v->dim[i] != 1 && v->stride[i] != n)
+			return false;
+	return true;
+}
+
+static bool tensor_view(Load *x, Loc at, const char *name, Dtype to, View *v)
+{
+	pthread_mutex_lock(&x->l->lock);
+	bool ok = find_tensor(x, at, name, to, v);
+	pthread_mutex_unlock(&x->l->lock);
+	if (ok)
+		set_strides(v);
+	return ok;
+}
+
+/* Row-major entries of the view into `to`, which has its type. */
+static void copy_view(const View *v, void *to)
+{
+	size_t size = entry_size(v->dtype), row;
+	int64_t at[8] = {0}, last = v->rank ? v->dim[v->rank - 1] : 1;
+	int64_t step = v->rank ? v->stride[v->rank - 1] : 1, rows = 1;
+	char *out = to;
+
+	for (int i = 0; i + 1 < v->rank; i++)
+		rows *= v->dim[i];
+	row = (size_t)last * size;
+	for (int64_t r = 0; r < rows; r++) {
+		int64_t from = 0;
+		for (int i = 0; i + 1 < v->rank; i++)
+			from += at[i] * v->stride[i];
+		const char *in = v->data + from * (int64_t)size;
+		if (step == 1)
+			memcpy(out, in, row);
+		else
+			for (int64_t i = 0; i < last; i++)
+				memcpy(out + (size_t)i * size,
+				       in + (size_t)(i * step) * size, size);
+		out += row;
+		for (int i = v->rank - 2; i >= 0 && ++at[i] == v->dim[i]; i--)
+			at[i] = 0;
+	}
+}
+
+static int64_t entries(const View *v)
+{
+	int64_t n = 1;
+
+	for (int i = 0; i < v->rank; i++)
+		n *= v->dim[i];
+	return n;
+}
+
+static void *allocate(Load *x, int64_t n, size_t size)
+{
+	void *p = malloc((size_t)n * size + 1);
+
+	if (!p)
+		wrong(x, x->p->loc, "no memory for %s", who(x));
+	else
+		vec_push(x->arena, &x->owned, p);
+	return p;
+}
+
+/* Into memory of our own, row-major. */
+static bool flatten(Load *x, View *v)
+{
+	void *to = allocate(x, entries(v), entry_size(v->dtype));
+
+	if (!to)
+		return false;
+	copy_view(v, to);
+	v->data = to;
+	set_strides(v);
+	return true;
+}
+
+static bool view_of(Load *, const Value *, View *);
+
+static bool slice_view(const Op *op, View *v)
+{
+	const Attr *start = attr_find(op, "start"), *size = attr_find(op, "size");
+	const Attr *step = attr_find(op, "step");
+
+	for (int i = 0; i < start->n; i++) {
+		int64_t end = start->is[i] + (size->is[i] - 1) * step->is[i];
+		if (i >= v->rank || size->is[i] < 1 || start->is[i] < 0 ||
+		    end >= v->dim[i])
+			return false;
+		v->data += start->is[i] * v->stride[i] * (int64_t)entry_size(v->dtype);
+		v->stride[i] *= step->is[i];
+		v->dim[i] = size->is[i];
+	}
+	return true;
+}
+
+static bool transpose_view(View *v)
+{
+	if (v->rank < 2)
+		return false;
+	int64_t *d = v->dim + v->rank - 2, *s = v->stride + v->rank - 2;
+	int64_t dim = d[0], stride = s[0];
+	d[0] = d[1], s[0] = s[1];
+	d[1] = dim, s[1] = stride;
+	return true;
+}
+
+/* [1, n, k] to [n, k] and back: the usual reshape, and free. */
+static bool drop_ones(const Type *t, View *v)
+{
+	View to = {.data = v->data, .dtype = v->dtype, .rank = t->rank};
+	int from = 0;
+
+	for (int i = 0; i < t->rank; i++) {
+		to.dim[i] = t->dim[i];
+		to.stride[i] = 1;
+		if (t->dim[i] == 1)
+			continue;
+		while (from < v->rank && v->dim[from] == 1)
+			from++;
+		if (from == v->rank || v->dim[from] != t->dim[i])
+			return false;
+		to.stride[i] = v->stride[from++];
+	}
+	while (from < v->rank && v->dim[from] == 1)
+		from++;
+	if (from < v->rank)
+		return false;
+	*v = to;
+	return true;
+}
+
+static bool reshape_view(Load *x, const Type *t, View *v)
+{
+	if (drop_ones(t, v))
+		return true;
+	if (!contiguous(v) && !flatten(x, v))
+		return false;
+	v->rank = t->rank;
+	memcpy(v->dim, t->dim, sizeof t->dim);
+	set_strides(v);
+	return true;
+}
+
+/* A view, if the value is one.  False: it must be evaluated, or x->said. */
+static bool view_of(Load *x, const Value *value, View *v)
+{
+	const Op *op = value->def;
+
+	if (!op)
+		return false;
+	if (op->kind == OP_tensor)
+		return tensor_view(x, op->loc, attr_get_str(op, "name", ""),
+				   x->p->type.dtype, v) &&
+		       v->rank == value->type.rank &&
+		       memcmp(v->dim, value->type.dim,
+			      (size_t)v->rank * sizeof *v->dim) == 0;
+	if (op->kind != OP_slice && op->kind != OP_transpose && op->kind != OP_reshape)
+		return false;
+	if (!view_of(x, op->args[0], v))
+		return false;
+	return op->kind == OP_slice     ? slice_view(op, v)
+	     : op->kind == OP_transpose ? transpose_view(v)
+					: reshape_view(x, &value->type, v);
+}
+
+/* Choices out of range are none, and a bool is 0 or 1, whatever the file holds. */
+static void tame(const Type *t, int64_t n, void *data)
+{
+	int32_t *choice = data;
+	uint8_t *b = data;
+
+	for (int64_t i = 0; i < n; i++)
+		if (t->dtype == DT_bool)
+			b[i] = b[i] != 0;
+		else if (choice[i] < 0 || choice[i] >= t->axis)
+			choice[i] = -1;
+}
+
+static void convert(Dtype from, const char *in, Dtype to, char *out, int64_t n)
+{
+	double x[BLOCK];
+
+	for (int64_t i = 0; i < n; i += BLOCK) {
+		int64_t m = MIN(BLOCK, n - i);
+		load_doubles(from, in + (size_t)i * entry_size(from), m, x);
+		store_doubles(to, x, m, out + (size_t)i * entry_size(to));
+	}
+}
+
+static void note_conversion(Load *x, Dtype from)
+{
+	pthread_mutex_lock(&x->l->lock);
+	if (!x->l->noted)
+		diag_perf(x->l->diag, x->p->loc,
+			  "%s, the checkpoint stores %s: such weights "
+			  "are converted while they are read",
+			  wanted(x), dtype_info[from].name);
+	x->l->noted = true;
+	pthread_mutex_unlock(&x->l->lock);
+}
+
+/* The view as row-major entries of type t, in place where it already is that. */
+static const void *settle(Load *x, const Type *t, View v)
+{
+	int64_t n = entries(&v);
+	bool tamed = t->dtype == DT_index || t->dtype == DT_bool;
+	bool same = v.dtype == t->dtype || (t->dtype == DT_index && v.dtype == DT_i32);
+	bool aligned = (uintptr_t)v.data % entry_size(v.dtype) == 0;
+
+	if ((!contiguous(&v) || !aligned || (same && tamed)) && !flatten(x, &v))
+		return NULL;
+	if (tamed)
+		tame(t, n, (void *)v.data);
+	if (same)
+		return v.data;
+	note_conversion(x, v.dtype);
+	char *to = allocate(x, n, entry_size(t->dtype));
+	if (to)
+		convert(v.dtype, v.data, t->dtype, to, n);
+	return to;
+}
+
+static bool fits(Load *x, Loc at, const View *v, const char *given)
+{
+	const Type *t = &x->p->type;
+
+	if (v->rank == t->rank &&
+	    memcmp(v->dim, t->dim, (size_t)t->rank * sizeof *t->dim) == 0)
+		return true;
+	pthread_mutex_lock(&x->l->lock);
+	wrong(x, at, "%s, %s %s", wanted(x), given,
+	      shape_text(x->arena, v->rank, v->dim));
+	if (v->rank == 2 && t->rank == 2 && v->dim[0] == t->dim[1] &&
+	    v->dim[1] == t->dim[0])
+		diag_fix(x->l->diag, "write `transpose(..)`");
+	pthread_mutex_unlock(&x->l->lock);
+	return false;
+}
+
+static const void *load_by_path(Load *x)
+{
+	const char *name = x->expert < 0 ? x->p->name : arena_printf(x->arena,
+		"experts.%jd.%s", (intmax_t)x->expert, x->p->name);
+	View v;
+
+	return tensor_view(x, x->p->loc, name, x->p->type.dtype, &v) &&
+	       fits(x, x->p->loc, &v, arena_printf(x->arena, "the file's `%s`", name))
+		? settle(x, &x->p->type, v) : NULL;
+}
+
+/* What the op `tensor` reads while a layout is evaluated. */
+static const void *tensor_for_eval(void *ctx, const char *name, const Type *t)
+{
+	Load *x = ctx;
+	View v;
+
+	if (!tensor_view(x, x->p->loc, name, t->dtype, &v))
+		return NULL;
+	if (v.rank == t->rank &&
+	    memcmp(v.dim, t->dim, (size_t)v.rank * sizeof *v.dim) == 0)
+		return settle(x, t, v);
+	wrong(x, x->p->loc, "%s reads `%s` as %s, but it is %s", who(x), name,
+	      shape_text(x->arena, t->rank, t->dim), shape_text(x->arena, v.rank, v.dim));
+	return NULL;
+}
+
+static const void *evaluate(Load *x, const Fn *fn, Loc at)
+{
+	EvalCall call = {.step = -1, .tensor = tensor_for_eval, .tensor_ctx = x};
+	EvalResult r;
+	const char *why = "";
+
+	if (!eval_fn(x->arena, x->l->m, fn, &call, &r, &why)) {
+		if (!x->said)
+			wrong(x, at, "%s cannot be read: %s", who(x), why);
+		return NULL;
+	}
+	const Tensor *y = &r.outs[0];
+	View v = {.dtype = DT_f64, .rank = y->type.rank, .data = (const char *)y->v};
+	memcpy(v.dim, y->type.dim, sizeof y->type.dim);
+	if (!fits(x, at, &v, "the layout gives"))
+		return NULL;
+	void *to = allocate(x, y->n, entry_size(x->p->type.dtype));
+	if (!to)
+		return NULL;
+	store_doubles(x->p->type.dtype, y->v, y->n, to);
+	if (x->p->type.dtype == DT_index)
+		tame(&x->p->type, y->n, to);
+	return to;
+}
+
+static const void *load_by_function(Load *x)
+{
+	const char *name = x->expert < 0 ? x->p->load : arena_printf(x->arena, "%s.%jd",
+		x->p->load, (intmax_t)x->expert);
+	const Fn *fn = fn_find(x->l->m, name);
+	View v;
+
+	if (!fn || !fn->body->last || fn->body->last->nargs != 1)
+		ice("no load function @%s", name);
+	const Value *result = fn->body->last->args[0];
+	Loc at = result->def && result->def->loc.file ? result->def->loc : x->p->loc;
+	if (result->def && result->def->kind == OP_cast &&
+	    result->type.dtype == x->p->type.dtype)
+		result = result->def->args[0];  /* what settle() does anyway */
+	if (view_of(x, result, &v))
+		return fits(x, at, &v, "the layout gives") ? settle(x, &x->p->type, v)
+							   : NULL;
+	return x->said ? NULL : evaluate(x, fn, at);
+}
+
+const void *load_param(Loader *l, const Param *p, int64_t expert, void **owned)
+{
+	Load x = {.l = l, .p = p, .expert = expert, .arena = arena_new()};
+	const void *data = p->load ? load_by_function(&x) : load_by_path(&x);
+
+	*owned = NULL;
+	for (int i = 0; i < x.owned.n; i++)
+		if (data == x.owned.at[i])
+			*owned = x.owned.at[i];
+		else
+			free(x.owned.at[i]);
+	arena_free(x.arena);
+	return data;
+}
