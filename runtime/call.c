@@ -188,7 +188,7 @@ static void add_losses(moert_session *s)
 	for (int64_t i = 0; i < l->nbufs; i++)
 		if (l->bufs[i].role == MOERT_LOSS) {
 			const void *p = s->view[i].at;
-			s->loss[n++] += l->bufs[i].dtype == DT_f64 ? *(const double *)p
+			s->loss[n++] += l->bufs[i].dtype == MT_f64 ? *(const double *)p
 								   : *(const float *)p;
 		}
 }

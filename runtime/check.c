@@ -23,12 +23,13 @@ static int check_sequences(const moert_args *a)
 static int check_rows(const moert_buf *b, int64_t tokens, int64_t *stride, int64_t *bytes)
 {
 	int64_t entry = moert_entry_bytes(b->dtype), row = b->elems * entry;
+	int64_t rows = b->level == MOERT_TOKEN ? tokens : 1;
 
 	if (!*stride)
 		*stride = row;
 	if (*stride < row || *stride % entry)
 		return MOERT_STRIDE;
-	if (!moert_mul(tokens, *stride, bytes))
+	if (!moert_mul(rows, *stride, bytes))
 		return MOERT_TOKENS;
 	*bytes += row - *stride;
 	return MOERT_OK;

@@ -22,7 +22,7 @@ typedef struct {
 
 static bool is_float(const moert_buf *b)
 {
-	return b->dtype == DT_f32;
+	return b->dtype == MT_f32;
 }
 
 static const char *in_row(const block *b, int64_t t)

@@ -14,10 +14,10 @@
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 enum {
-#define DTYPE(name, bits, computed, st, meaning) DT_##name,
+#define DTYPE(name, bits, computed, st, meaning) MT_##name,
 #include "../ir/dtypes.def"
 #undef DTYPE
-	DT_COUNT
+	MT_COUNT
 };
 
 /* sizes.c: all sizes are int64_t and not negative; false: overflow */

@@ -39,12 +39,12 @@ int64_t moert_stored_bytes(int64_t dtype)
 #include "../ir/dtypes.def"
 #undef DTYPE
 	};
-	return dtype < 0 || dtype >= DT_COUNT ? 0 : bits[dtype] / 8;
+	return dtype < 0 || dtype >= MT_COUNT ? 0 : bits[dtype] / 8;
 }
 
 int64_t moert_entry_bytes(int64_t dtype)
 {
-	return dtype == DT_bool ? 4 : moert_stored_bytes(dtype);
+	return dtype == MT_bool ? 4 : moert_stored_bytes(dtype);
 }
 
 const char *moert_error(int error)
