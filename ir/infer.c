@@ -127,7 +127,7 @@ static bool join_all(Inference *in, Type *out)
 			return false;
 		if (!broadcast(out, arg(in, i)))
 			return refuse(in, "shapes of %s and %s do not meet",
-				      shown(in, arg(in, 0)), shown(in, arg(in, i)));
+				      shown(in, out), shown(in, arg(in, i)));
 	}
 	return true;
 }

@@ -57,8 +57,10 @@ bool infer_concat(Inference *in)
 	Type out = *arg(in, 0);
 	for (int i = 0; i < in->op->nargs; i++) {
 		const Type *t = arg(in, i);
-		if (t->dtype == DT_rows || !has_axes(in, i, 1))
+		if (t->dtype == DT_rows)
 			return refuse(in, "a tensor is wanted, not %s", shown(in, t));
+		if (!has_axes(in, i, 1))
+			return false;
 		if (i == 0)
 			continue;
 		if (!join_levels(in, &out, &out, t) || !moved_dtype(in, &out, t))

@@ -59,10 +59,15 @@ static void print_number(Text *t, double x)
 		print_float(t, x);
 }
 
+/* Also of types that are none: the verifier's messages show them. */
 void print_type(Text *t, const Type *type)
 {
 	bool ranged = type->level == LV_EXPERT || type->level == LV_ROW;
 
+	if (type->dtype >= DT_COUNT || type->level > LV_ROW || type->rank > MAX_RANK) {
+		text_add(t, "?");
+		return;
+	}
 	text_add(t, dtype_info[type->dtype].name);
 	if (type->dtype == DT_index)
 		text_printf(t, "<%jd>", (intmax_t)type->axis);

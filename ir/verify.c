@@ -183,8 +183,8 @@ static bool check_ops(Verify *v, const Region *r, const Op *op)
 		v->op = op;
 		if (!rule(v, at->in == r && at->prev == prev, "its ops are not linked") ||
 		    !check_op(v, at) ||
-		    !rule(v, (at->kind == OP_yield || at->kind == OP_return) == !at->next,
-			  at->next ? "ends its region, but ops follow" : "ends its region"))
+		    !rule(v, (at->kind != OP_yield && at->kind != OP_return) || !at->next,
+			  "ends its region, but ops follow"))
 			return false;
 	}
 	v->op = op;
