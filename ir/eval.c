@@ -28,8 +28,7 @@ static Ctx ctx_call(Eval *ev)
 	const EvalCall *c = ev->call;
 	int64_t whole[2] = {0, c->tokens};
 	const int64_t *seq = c->nseq > 0 ? c->seq : whole;
-	Ctx ctx = {.tokens = c->tokens, .nseq = MAX(c->nseq, 1), .total = c->tokens,
-		   .expert = -1};
+	Ctx ctx = {.tokens = c->tokens, .nseq = MAX(c->nseq, 1), .total = c->tokens};
 
 	if (c->tokens < 0 || seq[0] != 0 || seq[ctx.nseq] != c->tokens)
 		eval_fail(ev, "the sequences do not cover the %lld tokens",
@@ -56,7 +55,7 @@ static Ctx ctx_call(Eval *ev)
 static Ctx ctx_group(Eval *ev, const Ctx *call, int64_t from, int64_t to, int64_t seq)
 {
 	int64_t n = to - from;
-	Ctx g = {.tokens = n, .total = n, .expert = -1};
+	Ctx g = {.tokens = n, .total = n};
 	g.origin = eval_alloc(ev, n, sizeof(int64_t));
 	g.seq = eval_alloc(ev, n, sizeof(int64_t));
 	g.pos = eval_alloc(ev, n, sizeof(int64_t));
@@ -137,7 +136,7 @@ static void run_group(Eval *ev, const Fn *fn, const Ctx *call, const Ctx *group,
 	ev->ctx = group;
 	for (int i = 0; i < nargs; i++)
 		args[i] = fn_input(ev, fn->body->args[i]);
-	run_fn(ev, fn, group, args, nargs, outs);
+	run_fn(ev, fn, args, nargs, outs);
 	for (int i = 0; i < fn->nouts; i++) {
 		bool loss = fn == ev->m->fns && i >= fn->nouts - ev->m->nlosses;
 		Tensor *all = &res->outs[i];
@@ -195,6 +194,7 @@ bool eval_fn(Arena *arena, const Module *m, const Fn *fn, const EvalCall *call,
 		ev.state = eval_state_new();
 	if (setjmp(ev.failed) == 0) {
 		Ctx ctx = ctx_call(&ev);
+		ev.rows = eval_alloc(&ev, m->ranges.n, sizeof *ev.rows);
 		result->outs = NEWN(arena, Tensor, (size_t)fn->nouts);
 		if (call->bounds) {
 			result->gap = NEWN(arena, double, (size_t)ctx.tokens);
@@ -215,7 +215,7 @@ bool eval_fn(Arena *arena, const Module *m, const Fn *fn, const EvalCall *call,
 /* The levels' counts are those of the arguments. */
 static Ctx ctx_of_args(Eval *ev, const Tensor *args, int nargs)
 {
-	Ctx ctx = {.tokens = 1, .nseq = 1, .expert = -1};
+	Ctx ctx = {.tokens = 1, .nseq = 1};
 	for (int i = 0; i < nargs; i++) {
 		if (args[i].type.level == LV_TOKEN)
 			ctx.tokens = args[i].rows;
@@ -262,6 +262,7 @@ bool eval_op(Arena *arena, const Module *m, const Op *op, const Tensor *args, Te
 		Ctx ctx = ctx_of_args(&ev, args, op->nargs);
 		Tensor *in = eval_alloc(&ev, op->nargs, sizeof *in);
 		ev.ctx = &ctx;
+		ev.rows = eval_alloc(&ev, m->ranges.n, sizeof *ev.rows);
 		memcpy(in, args, (size_t)op->nargs * sizeof *in);
 		op_meaning(&ev, op, in, outs);
 		for (int i = 0; i < op->nouts; i++)

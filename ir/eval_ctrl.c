@@ -28,70 +28,85 @@ void ref_call(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 			    : NULL;
 	if (!fn)
 		ice("call of a function that does not exist");
-	run_fn(ev, fn, ev->ctx, args, op->nargs, outs);
+	run_fn(ev, fn, args, op->nargs, outs);
 	results_at_level(ev, op, outs);
 }
 
 void ref_kernel(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
-	run_region(ev, op->regions[0], ev->ctx, NULL, args, outs);
+	run_region(ev, op->regions[0], NULL, args, outs);
 }
 
 void ref_if(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
-	run_region(ev, op->regions[args[0].v[0] != 0 ? 0 : 1], ev->ctx, NULL, NULL, outs);
+	run_region(ev, op->regions[args[0].v[0] != 0 ? 0 : 1], NULL, NULL, outs);
 	results_at_level(ev, op, outs);
 }
 
-/* The chosen tokens through one region; what it yields goes to their places in outs. */
-static void run_tokens(Eval *ev, const Op *op, const Region *r, const int64_t *pick,
-		       int64_t n, Tensor *part, Tensor *outs)
+/* Chosen tokens or rows, pick[0 .. n-1], through one region; what it yields goes to their
+ * places in outs. */
+static void run_part(Eval *ev, const Op *op, const Region *r, const Part *part,
+		     const int64_t *pick, int64_t n, Tensor *outs)
 {
 	const Ctx *around = ev->ctx;
-	Ctx ctx = ctx_pick(ev, around, pick, n);
+	Tensor *given = eval_alloc(ev, op->nouts, sizeof *given);
 
-	run_region(ev, r, &ctx, pick, NULL, part);
-	ev->ctx = &ctx;
+	run_region(ev, r, part, NULL, given);
+	ev->ctx = part->ctx;
 	for (int i = 0; i < op->nouts; i++) {
-		Type type = part[i].type;
-		int64_t each = type_elems(&outs[i].type);
-		type.level = LV_TOKEN;
-		part[i] = tensor_at_level(ev, part[i], &type);
-		if (unread(&part[i]))
-			tensor_read(ev, &part[i]);
-		if (part[i].err && !outs[i].err)
+		size_t each = (size_t)type_elems(&outs[i].type);
+		Tensor y = tensor_at_level(ev, given[i], &outs[i].type);
+		if (y.err && !outs[i].err)
 			outs[i].err = eval_doubles(ev, outs[i].n);
 		for (int64_t t = 0; t < n; t++) {
-			size_t bytes = (size_t)each * sizeof(double);
-			memcpy(outs[i].v + pick[t] * each, part[i].v + t * each, bytes);
-			if (part[i].err)
-				memcpy(outs[i].err + pick[t] * each, part[i].err + t * each,
-				       bytes);
+			size_t to = (size_t)pick[t] * each, from = (size_t)t * each;
+			memcpy(outs[i].v + to, y.v + from, each * sizeof *y.v);
+			if (y.err)
+				memcpy(outs[i].err + to, y.err + from, each * sizeof *y.v);
 		}
-		tensor_free(ev, &part[i]);
+		tensor_free(ev, &y);
 	}
 	ev->ctx = around;
+	eval_free(ev, given);
+}
+
+static void run_tokens(Eval *ev, const Op *op, const Region *r, const int64_t *pick,
+		       int64_t n, Tensor *outs)
+{
+	Ctx ctx = ctx_pick(ev, ev->ctx, pick, n);
+	run_part(ev, op, r, &(Part){.ctx = &ctx, .token = pick}, pick, n, outs);
 	ctx_free(ev, &ctx);
+}
+
+static void run_routed(Eval *ev, const Op *op, const Region *r, const int64_t *pick,
+		       int64_t n, const Tensor *c, Tensor *outs)
+{
+	const Rows **at_work = &ev->rows[c->type.range], *before = *at_work;
+	Part part = {.ctx = ev->ctx, .row = pick, .from = c->at};
+
+	part.to = *at_work = rows_pick(ev, c->at, pick, n);
+	run_part(ev, op, r, &part, pick, n, outs);
+	*at_work = before;
 }
 
 void ref_where(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
-	int64_t tokens = ev->ctx->tokens;
-	int64_t *pick = eval_alloc(ev, tokens, sizeof *pick);
-	Tensor *part = eval_alloc(ev, op->nouts, sizeof *part);
-	Tensor like = {.type = type_scalar(DT_bool, LV_TOKEN)};
+	const Tensor *c = &args[0];
+	int64_t *pick = eval_alloc(ev, c->rows, sizeof *pick);
 
 	for (int i = 0; i < op->nouts; i++)
 		out_new(ev, op, i, args, &outs[i], false);
-	for (int side = 0; side < op->nregions; side++) {
+	for (int side = 0; side < 2; side++) {
+		const Region *r = op->regions[side];
 		int64_t n = 0;
-		for (int64_t t = 0; t < tokens; t++)
-			if ((args[0].v[row_in(ev, &like, t, &args[0])] != 0) == (side == 0))
+		for (int64_t t = 0; t < c->rows; t++)
+			if ((c->v[t] != 0) == (side == 0))
 				pick[n++] = t;
-		if (n > 0)
-			run_tokens(ev, op, op->regions[side], pick, n, part, outs);
+		if (n > 0 && c->type.level == LV_ROW)
+			run_routed(ev, op, r, pick, n, c, outs);
+		else if (n > 0)
+			run_tokens(ev, op, r, pick, n, outs);
 	}
-	eval_free(ev, part);
 	eval_free(ev, pick);
 }
 
@@ -104,7 +119,7 @@ void ref_repeat(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	for (int i = 0; i < op->nouts; i++)
 		outs[i] = tensor_at_level(ev, tensor_copy(ev, &args[i]), &op->outs[i]->type);
 	for (int64_t round = 0; round < max && !done; round++) {
-		run_region(ev, op->regions[0], ev->ctx, NULL, outs, next);
+		run_region(ev, op->regions[0], NULL, outs, next);
 		results_at_level(ev, op, next);
 		for (int i = 0; i < op->nouts; i++) {
 			tensor_free(ev, &outs[i]);
@@ -136,13 +151,14 @@ static void scan_token(Eval *ev, const Op *op, int64_t t, Tensor *states, Tensor
 	int64_t s = around->seq[t];
 
 	for (int i = 0; i < op->nargs; i++) {
-		states[i] = tensor_rows(ev, &outs[i], &s, 1);
+		states[i] = tensor_rows(ev, &outs[i], &s, 1, NULL);
 		states[i].type.level = r->args[i]->type.level;
 	}
-	run_region(ev, r, &ctx, &t, states, given);
+	run_region(ev, r, &(Part){.ctx = &ctx, .token = &t}, states, given);
 	for (int i = 0; i < op->nouts; i++) {
-		if (unread(&given[i]))
-			tensor_read(ev, &given[i]);
+		ev->ctx = &ctx;
+		given[i] = tensor_at_level(ev, given[i], &(Type){.level = LV_TOKEN});
+		ev->ctx = around;
 		put_row(ev, &outs[i], i < op->nargs ? s : t, &given[i]);
 		tensor_free(ev, &given[i]);
 	}

@@ -25,11 +25,10 @@ double err_rounding(Dtype dtype, double y, double ulps)
 	return fabs(y) > FLT_MAX ? INFINITY : ulps * U_F32 * fabs(y) + FLT_MIN;
 }
 
-/* Only decisions of whole tokens count: those inside experts have no routing to change. */
+/* Only decisions of whole tokens count: those of routed rows change no routing. */
 void gap_note(Eval *ev, const Tensor *t, int64_t row, double difference, double err)
 {
-	if (!ev->result->gap || t->type.level != LV_TOKEN || ev->ctx->expert >= 0 ||
-	    !(err > 0))
+	if (!ev->result->gap || t->type.level != LV_TOKEN || !(err > 0))
 		return;
 	double gap = isinf(err) ? 0 : fabs(difference) / err;
 	double *least = &ev->result->gap[ev->ctx->origin[row]];
@@ -233,7 +232,7 @@ static void widen_quotient(Eval *ev, const Op *op, const Tensor *args, Tensor *o
 		int64_t b = in[1].base + in[1].map[at % each];
 		if (in_err(&in[1], b) > 0 && fabs(args[1].v[b]) <= in_err(&in[1], b))
 			out->err[at] = INFINITY;
-		if (op->kind == OP_mod && out->type.dtype == DT_f32)
+		if (op->kind == OP_mod && out->type.dtype == DT_f32 && isfinite(out->v[at]))
 			out->err[at] += 2 * U_F32 * fabs(args[0].v[a]);
 	}
 	ins_close(ev, 2, in);

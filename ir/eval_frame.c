@@ -3,8 +3,8 @@
  *
  * A frame holds the values of one run of a region.  A value is freed after its last use in
  * the region (uses in nested regions count), so that a layer of thousands of tokens keeps
- * only what is alive.  A frame of a `where` or `scan` holds some tokens of the frame around
- * it: what it reads from there is gathered at the first read. */
+ * only what is alive.  A frame of a `where` or `scan` holds some tokens or rows of the
+ * frame around it: what it reads from there is gathered at the first read. */
 #include "eval_ops.h"
 
 #include <stdlib.h>
@@ -28,8 +28,7 @@ typedef struct {
 
 struct Frame {
 	Frame         *up;              /* of the region around; NULL: a function's body */
-	const Ctx     *ctx;
-	const int64_t *pick;            /* [ctx->tokens] which tokens of `up`; NULL: all */
+	Part           part;            /* of what `up` sees */
 	Map            slots;           /* Value -> Slot */
 	Tensor        *results;
 	int            nresults;
@@ -165,11 +164,16 @@ static Slot *frame_get(Eval *ev, Frame *f, const Value *v)
 	if (!f->up)
 		ice("%s is read before it is computed", v->name ? v->name : "a value");
 	slot = frame_get(ev, f->up, v);
-	if (!f->pick || slot->t.type.level < LV_TOKEN)
-		return slot;
-	if (slot->t.type.level == LV_ROW)
-		eval_fail(ev, "a `where` or `scan` reads routed rows from outside");
-	return frame_put(ev, f, v, tensor_rows(ev, &slot->t, f->pick, f->ctx->tokens), true);
+	const Part *p = &f->part;
+	Tensor *t = &slot->t;
+	if (t->at && p->token)
+		eval_fail(ev, "a `where` or `scan` of tokens reads routed rows");
+	if (t->type.level == LV_TOKEN && p->token)
+		return frame_put(ev, f, v, tensor_rows(ev, t, p->token, p->ctx->tokens, NULL),
+				 true);
+	if (t->at && t->at == p->from)
+		return frame_put(ev, f, v, tensor_rows(ev, t, p->row, p->to->n, p->to), true);
+	return slot;
 }
 
 /* Ops that pass a weight on, or read it piece by piece. */
@@ -224,7 +228,7 @@ static void run(Eval *ev, const Region *r, Frame *f, const Tensor *args, Tensor 
 	if (++ev->depth > 200)
 		eval_fail(ev, "functions call each other without end");
 	ev->frame = f;
-	ev->ctx = f->ctx;
+	ev->ctx = f->part.ctx;
 	for (int i = 0; i < r->nargs; i++)
 		frame_put(ev, f, r->args[i], args[i], false);
 	for (const Op *op = r->first; op; op = op->next, number++) {
@@ -246,17 +250,18 @@ static void run(Eval *ev, const Region *r, Frame *f, const Tensor *args, Tensor 
 	ev->depth--;
 }
 
-void run_region(Eval *ev, const Region *r, const Ctx *ctx, const int64_t *pick,
-		const Tensor *args, Tensor *outs)
+void run_region(Eval *ev, const Region *r, const Part *part, const Tensor *args,
+		Tensor *outs)
 {
-	Frame f = {.up = ev->frame, .ctx = ctx, .pick = pick};
+	Frame f = {.up = ev->frame, .part = {.ctx = ev->ctx}};
+	if (part)
+		f.part = *part;
 	run(ev, r, &f, args, outs);
 }
 
-void run_fn(Eval *ev, const Fn *fn, const Ctx *ctx, const Tensor *args, int nargs,
-	    Tensor *outs)
+void run_fn(Eval *ev, const Fn *fn, const Tensor *args, int nargs, Tensor *outs)
 {
-	Frame f = {.ctx = ctx};
+	Frame f = {.part = {.ctx = ev->ctx}};
 	if (nargs != fn->body->nargs)
 		ice("@%s takes %d arguments, not %d", fn->name, fn->body->nargs, nargs);
 	run(ev, fn->body, &f, args, outs);

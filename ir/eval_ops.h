@@ -9,7 +9,7 @@
 
 #define U_F32 0x1p-24                   /* unit roundoff of f32 */
 
-/* The tokens that take part: of the call, of a group, of a `where`, of an expert. */
+/* The tokens that take part: of the call, of a group, of a `where`. */
 typedef struct {
 	int64_t  tokens, nseq;
 	int64_t  total;                 /* what the op `tokens` says: of the call or group */
@@ -17,9 +17,15 @@ typedef struct {
 	int64_t *seq;                   /* [tokens] 0 .. nseq-1, ascending */
 	int64_t *pos;                   /* [tokens] place in its sequence */
 	int64_t *seq_id;                /* [nseq] number in the call */
-	int64_t  expert;                /* in an expert's function: number in its range; or -1.
-					   There an LV_EXPERT value is this expert's alone. */
 } Ctx;
+
+/* What a region sees of the values around it: the tokens of ctx, which are token[i] there,
+ * or of the routed rows `from` the rows row[i], which are `to`.  NULL: all. */
+typedef struct {
+	const Ctx     *ctx;
+	const int64_t *token, *row;
+	const Rows    *from, *to;
+} Part;
 
 typedef struct Frame Frame;
 typedef struct Plan Plan;
@@ -40,6 +46,7 @@ typedef struct {
 	EvalState      *state;
 	const Ctx      *ctx;
 	Frame          *frame;
+	const Rows    **rows;           /* of each range: the rows at work now */
 	Block          *blocks;         /* all memory, freed together whatever happens */
 	size_t          live, limit;
 	Map             plans;          /* Region -> Plan */
@@ -56,12 +63,13 @@ void    eval_free(Eval *, void *);
 void    eval_free_all(Eval *);
 double *eval_doubles(Eval *, int64_t n);
 void    tensor_free(Eval *, Tensor *);
-/* An empty tensor of `type` for the tokens at hand; LV_ROW takes its rows from args. */
+/* An empty tensor of `type` for the tokens at hand; LV_ROW takes its rows from args, or
+ * where none has any, those at work. */
 void    tensor_new(Eval *, Type, const Tensor *args, int nargs, Tensor *out);
 /* Result i of op, like tensor_new; the bounds too where `err`. */
 void    out_new(Eval *, const Op *, int i, const Tensor *args, Tensor *out, bool err);
 Tensor  tensor_copy(Eval *, const Tensor *);
-Tensor  tensor_rows(Eval *, const Tensor *, const int64_t *pick, int64_t n);
+Tensor  tensor_rows(Eval *, const Tensor *, const int64_t *pick, int64_t n, const Rows *at);
 void    tensor_read(Eval *, Tensor *);                  /* an unread weight into doubles */
 static inline bool unread(const Tensor *t) { return t->param || t->raw; }
 /* Entries from .. from+n of row `row` of any tensor, as doubles. */
@@ -74,9 +82,8 @@ bool    any_err(const Tensor *args, int nargs);
 
 /* eval_frame.c */
 void    op_meaning(Eval *, const Op *, Tensor *args, Tensor *outs);
-void    run_region(Eval *, const Region *, const Ctx *, const int64_t *pick,
-		   const Tensor *args, Tensor *outs);
-void    run_fn(Eval *, const Fn *, const Ctx *, const Tensor *args, int nargs, Tensor *outs);
+void    run_region(Eval *, const Region *, const Part *, const Tensor *args, Tensor *outs);
+void    run_fn(Eval *, const Fn *, const Tensor *args, int nargs, Tensor *outs);
 void    frame_results(Eval *, const Op *, const Tensor *args);
 Ctx     ctx_pick(Eval *, const Ctx *, const int64_t *pick, int64_t n);
 void    ctx_free(Eval *, Ctx *);
@@ -85,6 +92,9 @@ Tensor  tensor_at_level(Eval *, Tensor t, const Type *type);
 void   *map_get(const Map *, const void *key);
 void    map_put(Eval *, Map *, const void *key, void *value);
 void    map_free(Eval *, Map *);
+
+/* eval_route.c */
+Rows   *rows_pick(Eval *, const Rows *from, const int64_t *pick, int64_t n);
 
 /* eval_state.c */
 void    states_end(EvalState *, bool well);      /* of a call: what `next` wrote counts if so */

@@ -9,7 +9,7 @@ static Tensor unread_weight(Eval *ev, const Type *type, const Param *p, Dtype st
 {
 	Tensor t = {.type = *type, .rows = 1, .param = p, .stored = stored};
 
-	if (p->type.level == LV_EXPERT && ev->ctx->expert < 0)
+	if (p->type.level == LV_EXPERT)
 		t.rows = ev->m->ranges.at[p->type.range].count;
 	if (__builtin_mul_overflow(t.rows, type_elems(type), &t.n))
 		eval_fail(ev, "out of memory: weight '%s' has too many entries", p->name);
@@ -60,28 +60,16 @@ void ref_tensor(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 			   .stored = type->dtype};
 }
 
-static double number_at(const Attr *a, int64_t i)
-{
-	switch (a->kind) {
-	case AT_INT:    return (double)a->i;
-	case AT_FLOAT:  return a->f;
-	case AT_INTS:   return (double)a->is[i];
-	case AT_FLOATS: return a->fs[i];
-	default:        ice("const: {value} holds no numbers");
-	}
-}
-
 void ref_const(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
 	const Attr *value = attr_find(op, "value");
 
 	out_new(ev, op, 0, args, outs, false);
 	int64_t each = type_elems(&outs->type);
-	bool list = value->kind == AT_INTS || value->kind == AT_FLOATS;
-	if (list && value->n != 1 && value->n != each)
-		ice("const: %d numbers for %lld entries", value->n, (long long)each);
+	if (!value || value->kind != AT_FLOATS || (value->n != 1 && value->n != each))
+		ice("const: not one number, nor %lld", (long long)each);
 	for (int64_t i = 0; i < outs->n; i++)
-		outs->v[i] = number_at(value, list && value->n > 1 ? i % each : 0);
+		outs->v[i] = value->fs[value->n > 1 ? i % each : 0];
 }
 
 void ref_iota(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
@@ -111,7 +99,8 @@ void ref_position(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 		outs->v[t] = (double)ev->ctx->pos[t];
 }
 
-/* One draw for all tokens has sequence 0 and position 0; one for a sequence, position 0. */
+/* One draw for all tokens is that of the first place of the first sequence; a routed row's
+ * is that of its token. */
 static void fill_draws(Eval *ev, const Op *op, Tensor *args, Tensor *outs,
 		       float draw(uint64_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t))
 {
@@ -123,12 +112,12 @@ static void fill_draws(Eval *ev, const Op *op, Tensor *args, Tensor *outs,
 	int64_t each = type_elems(&outs->type);
 	Level level = outs->type.level;
 	for (int64_t i = 0; i < outs->n; i++) {
-		int64_t r = i / each, seq = 0, pos = 0;
-		if (level == LV_TOKEN) {
-			seq = c->seq_id[c->seq[r]];
-			pos = c->pos[r];
-		} else if (level == LV_SEQ) {
-			seq = c->seq_id[r];
+		int64_t t = i / each, seq = 0, pos = 0;
+		if (level == LV_ROW)
+			t = outs->at->token[t];
+		if (level != LV_ONCE) {
+			seq = c->seq_id[c->seq[t]];
+			pos = c->pos[t];
 		}
 		outs->v[i] = (double)draw(ev->call->seed, (uint32_t)seq, site, (uint32_t)pos,
 					  step, (uint32_t)(i % each));

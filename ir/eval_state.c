@@ -119,6 +119,10 @@ void ref_state(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	const State *st = state_of(ev, op, &rows);
 	const Memory *m = memory_of(ev, st, rows);
 
+	if (op->outs[0]->type.level > LV_SEQ)
+		eval_fail(ev, "state '%s' is read token by token: run inline-std first",
+			  st->name);
+
 	out_new(ev, op, 0, args, outs, true);
 	for (int64_t r = 0; r < outs->rows; r++) {
 		int64_t from = memory_row(ev, st, r) * m->each, to = r * m->each;
@@ -138,6 +142,9 @@ void ref_next(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	int64_t each = type_elems(&x->type);
 	Tensor like = {.type = type_scalar(DT_f32, LV_SEQ)};
 
+	if (x->type.level > (st->scope == PER_SEQUENCE ? LV_SEQ : LV_ONCE))
+		eval_fail(ev, "state '%s' is written token by token: run inline-std first",
+			  st->name);
 	if (st->scope == PER_SEQUENCE)
 		n = ev->ctx->nseq;
 	for (int64_t r = 0; r < n; r++) {

@@ -98,8 +98,6 @@ static int64_t level_rows(Eval *ev, const Type *type, const Rows *at)
 	case LV_TOKEN:
 		return ev->ctx->tokens;
 	case LV_EXPERT:
-		if (ev->ctx->expert >= 0)
-			return 1;
 		if (type->range < 0 || type->range >= ev->m->ranges.n)
 			ice("a value of expert range %d", type->range);
 		return ev->m->ranges.at[type->range].count;
@@ -115,8 +113,11 @@ void tensor_new(Eval *ev, Type type, const Tensor *args, int nargs, Tensor *out)
 {
 	int64_t each;
 	*out = (Tensor){.type = type};
-	if (type.level == LV_ROW)
+	if (type.level == LV_ROW) {
 		out->at = rows_of(args, nargs);
+		if (!out->at && type.range < ev->m->ranges.n)
+			out->at = ev->rows[type.range];
+	}
 	out->rows = level_rows(ev, &type, out->at);
 	if (!shape_elems(type.dim, type.rank, &each) ||
 	    __builtin_mul_overflow(out->rows, each, &out->n))
@@ -134,7 +135,7 @@ void out_new(Eval *ev, const Op *op, int i, const Tensor *args, Tensor *out, boo
 Tensor tensor_copy(Eval *ev, const Tensor *t)
 {
 	Tensor y = *t;
-	if (unread(t))
+	if (unread(t) || t->type.dtype == DT_rows)
 		return y;
 	y.v = eval_doubles(ev, t->n);
 	memcpy(y.v, t->v, (size_t)t->n * sizeof *y.v);
@@ -146,12 +147,14 @@ Tensor tensor_copy(Eval *ev, const Tensor *t)
 }
 
 /* The chosen rows, in the given order, as a value of as many. */
-Tensor tensor_rows(Eval *ev, const Tensor *t, const int64_t *pick, int64_t n)
+Tensor tensor_rows(Eval *ev, const Tensor *t, const int64_t *pick, int64_t n, const Rows *at)
 {
 	int64_t each = type_elems(&t->type);
 	size_t bytes = (size_t)each * sizeof(double);
-	Tensor y = {.type = t->type, .rows = n, .n = n * each};
+	Tensor y = {.type = t->type, .rows = n, .n = n * each, .at = at};
 
+	if (t->type.dtype == DT_rows)
+		return y;
 	y.v = eval_doubles(ev, y.n);
 	if (t->err)
 		y.err = eval_doubles(ev, y.n);
@@ -171,8 +174,7 @@ static const void *weight_data(Eval *ev, const Tensor *t, int64_t row)
 	int64_t expert = -1;
 
 	if (p->type.level == LV_EXPERT)
-		expert = ev->m->ranges.at[p->type.range].first +
-			 (ev->ctx->expert >= 0 ? ev->ctx->expert : row);
+		expert = ev->m->ranges.at[p->type.range].first + row;
 	const void *data = w ? w->get(w, p, expert) : NULL;
 	if (!data && expert >= 0)
 		eval_fail(ev, "no weight '%s' of expert %lld", p->name, (long long)expert);
@@ -217,8 +219,6 @@ int64_t row_in(const Eval *ev, const Tensor *out, int64_t r, const Tensor *a)
 	case LV_ONCE:
 		return 0;
 	case LV_EXPERT:
-		if (ev->ctx->expert >= 0)
-			return 0;
 		if (row)
 			return out->at->expert[r] - out->at->first;
 		ice("an expert's value where there is no expert");
