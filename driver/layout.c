@@ -9,13 +9,6 @@
 
 enum { BLOCK = 4096 };                  /* entries converted at once */
 
-typedef struct {
-	const char *data;
-	Dtype       dtype;
-	int         rank;
-	int64_t     dim[8], stride[8];  /* in entries */
-} View;
-
 /* One parameter being loaded. */
 typedef struct {
 	Loader      *l;
@@ -25,11 +18,6 @@ typedef struct {
 	Vec(void *)  owned;             /* malloc: what views point into */
 	bool         said;              /* a diagnostic was given */
 } Load;
-
-static size_t entry_size(Dtype d)
-{
-	return (size_t)dtype_info[d].bits / 8;
-}
 
 static const char *shape_text(Arena *a, int rank, const int64_t *dim)
 {
@@ -86,16 +74,19 @@ static void missing(Load *x, Loc at, const char *name)
 		diag_fix(x->l->diag, "did you mean `%s`, which is in %s?", near, where);
 }
 
+static bool is_float(Dtype d)
+{
+	const char *name = dtype_info[d].name;
+	return name[0] == 'f' || strcmp(name, "bf16") == 0;
+}
+
 /* Whether entries stored as `from` may become `to`; numbers do not become choices. */
 static bool converts(Dtype from, Dtype to)
 {
-	bool whole = from == DT_i32 || from == DT_bool;
-
 	if (from == DT_COUNT)
 		return false;
-	if (to == DT_index || to == DT_i32)
-		return from == DT_i32;
-	return to == DT_bool ? from == DT_bool : !whole;
+	return from == to || (from == DT_i32 && to == DT_index) ||
+	       (is_float(from) && is_float(to));
 }
 
 /* The tensor as it lies in the file.  Under the loader's lock. */
@@ -122,69 +113,14 @@ static bool find_tensor(Load *x, Loc at, const char *name, Dtype to, View *v)
 	return v->data != NULL;
 }
 
-static void set_strides(View *v)
-{
-	int64_t n = 1;
-
-	for (int i = v->rank; i-- > 0; n *= v->dim[i])
-		v->stride[i] = n;
-}
-
-static bool contiguous(const View *v)
-{
-	int64_t n = 1;
-
-	for (int i = v->rank; i-- > 0; n *= v->dim[i])
-		if (v->dim[i] != 1 && v->stride[i] != n)
-			return false;
-	return true;
-}
-
 static bool tensor_view(Load *x, Loc at, const char *name, Dtype to, View *v)
 {
 	pthread_mutex_lock(&x->l->lock);
 	bool ok = find_tensor(x, at, name, to, v);
 	pthread_mutex_unlock(&x->l->lock);
 	if (ok)
-		set_strides(v);
+		view_row_major(v);
 	return ok;
-}
-
-/* Row-major entries of the view into `to`, which has its type. */
-static void copy_view(const View *v, void *to)
-{
-	size_t size = entry_size(v->dtype), row;
-	int64_t at[8] = {0}, last = v->rank ? v->dim[v->rank - 1] : 1;
-	int64_t step = v->rank ? v->stride[v->rank - 1] : 1, rows = 1;
-	char *out = to;
-
-	for (int i = 0; i + 1 < v->rank; i++)
-		rows *= v->dim[i];
-	row = (size_t)last * size;
-	for (int64_t r = 0; r < rows; r++) {
-		int64_t from = 0;
-		for (int i = 0; i + 1 < v->rank; i++)
-			from += at[i] * v->stride[i];
-		const char *in = v->data + from * (int64_t)size;
-		if (step == 1)
-			memcpy(out, in, row);
-		else
-			for (int64_t i = 0; i < last; i++)
-				memcpy(out + (size_t)i * size,
-				       in + (size_t)(i * step) * size, size);
-		out += row;
-		for (int i = v->rank - 2; i >= 0 && ++at[i] == v->dim[i]; i--)
-			at[i] = 0;
-	}
-}
-
-static int64_t entries(const View *v)
-{
-	int64_t n = 1;
-
-	for (int i = 0; i < v->rank; i++)
-		n *= v->dim[i];
-	return n;
 }
 
 static void *allocate(Load *x, int64_t n, size_t size)
@@ -201,80 +137,25 @@ static void *allocate(Load *x, int64_t n, size_t size)
 /* Into memory of our own, row-major. */
 static bool flatten(Load *x, View *v)
 {
-	void *to = allocate(x, entries(v), entry_size(v->dtype));
+	void *to = allocate(x, view_entries(v), entry_size(v->dtype));
 
 	if (!to)
 		return false;
-	copy_view(v, to);
+	view_copy(v, to);
 	v->data = to;
-	set_strides(v);
-	return true;
-}
-
-static bool view_of(Load *, const Value *, View *);
-
-static bool slice_view(const Op *op, View *v)
-{
-	const Attr *start = attr_find(op, "start"), *size = attr_find(op, "size");
-	const Attr *step = attr_find(op, "step");
-
-	for (int i = 0; i < start->n; i++) {
-		int64_t end = start->is[i] + (size->is[i] - 1) * step->is[i];
-		if (i >= v->rank || size->is[i] < 1 || start->is[i] < 0 ||
-		    end >= v->dim[i])
-			return false;
-		v->data += start->is[i] * v->stride[i] * (int64_t)entry_size(v->dtype);
-		v->stride[i] *= step->is[i];
-		v->dim[i] = size->is[i];
-	}
-	return true;
-}
-
-static bool transpose_view(View *v)
-{
-	if (v->rank < 2)
-		return false;
-	int64_t *d = v->dim + v->rank - 2, *s = v->stride + v->rank - 2;
-	int64_t dim = d[0], stride = s[0];
-	d[0] = d[1], s[0] = s[1];
-	d[1] = dim, s[1] = stride;
-	return true;
-}
-
-/* [1, n, k] to [n, k] and back: the usual reshape, and free. */
-static bool drop_ones(const Type *t, View *v)
-{
-	View to = {.data = v->data, .dtype = v->dtype, .rank = t->rank};
-	int from = 0;
-
-	for (int i = 0; i < t->rank; i++) {
-		to.dim[i] = t->dim[i];
-		to.stride[i] = 1;
-		if (t->dim[i] == 1)
-			continue;
-		while (from < v->rank && v->dim[from] == 1)
-			from++;
-		if (from == v->rank || v->dim[from] != t->dim[i])
-			return false;
-		to.stride[i] = v->stride[from++];
-	}
-	while (from < v->rank && v->dim[from] == 1)
-		from++;
-	if (from < v->rank)
-		return false;
-	*v = to;
+	view_row_major(v);
 	return true;
 }
 
 static bool reshape_view(Load *x, const Type *t, View *v)
 {
-	if (drop_ones(t, v))
+	if (view_drop_ones(t, v))
 		return true;
-	if (!contiguous(v) && !flatten(x, v))
+	if (!view_contiguous(v) && !flatten(x, v))
 		return false;
 	v->rank = t->rank;
 	memcpy(v->dim, t->dim, sizeof t->dim);
-	set_strides(v);
+	view_row_major(v);
 	return true;
 }
 
@@ -295,8 +176,8 @@ static bool view_of(Load *x, const Value *value, View *v)
 		return false;
 	if (!view_of(x, op->args[0], v))
 		return false;
-	return op->kind == OP_slice     ? slice_view(op, v)
-	     : op->kind == OP_transpose ? transpose_view(v)
+	return op->kind == OP_slice     ? view_slice(op, v)
+	     : op->kind == OP_transpose ? view_transpose(v)
 					: reshape_view(x, &value->type, v);
 }
 
@@ -339,12 +220,12 @@ static void note_conversion(Load *x, Dtype from)
 /* The view as row-major entries of type t, in place where it already is that. */
 static const void *settle(Load *x, const Type *t, View v)
 {
-	int64_t n = entries(&v);
+	int64_t n = view_entries(&v);
 	bool tamed = t->dtype == DT_index || t->dtype == DT_bool;
 	bool same = v.dtype == t->dtype || (t->dtype == DT_index && v.dtype == DT_i32);
 	bool aligned = (uintptr_t)v.data % entry_size(v.dtype) == 0;
 
-	if ((!contiguous(&v) || !aligned || (same && tamed)) && !flatten(x, &v))
+	if ((!view_contiguous(&v) || !aligned || (same && tamed)) && !flatten(x, &v))
 		return NULL;
 	if (tamed)
 		tame(t, n, (void *)v.data);

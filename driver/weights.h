@@ -24,6 +24,23 @@ WeightSource *weights_source(Weights *);
 void     weights_release(Weights *, const Param *, int64_t expert);
 void     weights_close(Weights *);
 
+/* view.c: a tensor's entries where they lie */
+typedef struct {
+	const char *data;               /* may be unaligned */
+	Dtype       dtype;
+	int         rank;
+	int64_t     dim[8], stride[8];  /* in entries */
+} View;
+size_t  entry_size(Dtype);
+int64_t view_entries(const View *);
+void    view_row_major(View *);         /* sets the strides */
+bool    view_contiguous(const View *);
+void    view_copy(const View *, void *to);      /* row-major */
+/* Each changes the view as the op does; false: it does not fit. */
+bool    view_slice(const Op *, View *);
+bool    view_transpose(View *);
+bool    view_drop_ones(const Type *, View *);   /* [1, n, k] to [n, k] and back */
+
 /* layout.c: one parameter's matrix out of a checkpoint */
 typedef struct {
 	Diag           *diag;

@@ -9,7 +9,8 @@
 #include <jansson.h>
 
 /* json.c: strict JSON (duplicate keys refused, at most 100,000,000 bytes, depth 256) under a
- * memory budget of 48 x the file's size + 1 MiB.  json_decref() when done. */
+ * memory budget of 48 x the file's size + 1 MiB, at most 128 MiB + 2 x its size.
+ * json_decref() when done. */
 json_t *json_file(Arena *, Diag *, const char *path);
 /* The same from memory; `what` names the text in messages: "", "the header: ". */
 json_t *json_text(Arena *, Diag *, const char *file, const char *what, const char *text,

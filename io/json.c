@@ -8,8 +8,11 @@
 
 enum { MAX_DEPTH = 256, MAX_BYTES = 100000000 };
 
-/* jansson takes up to 44 bytes for one of text; its allocator hooks carry no context, so
- * what is left of the budget is the thread's. */
+static const size_t MiB = 1 << 20;
+
+/* The header of a real checkpoint takes 8 bytes for one of text, hostile JSON up to 80.
+ * jansson's allocator hooks carry no context, so what is left of the budget is the
+ * thread's. */
 static _Thread_local bool   budgeted;
 static _Thread_local size_t budget;
 
@@ -81,7 +84,7 @@ json_t *json_text(Arena *a, Diag *d, const char *file, const char *what, const c
 		return NULL;
 	}
 	pthread_once(&once, install_budget);
-	budget = MIN(48 * n + (1u << 20), (size_t)1 << 30);
+	budget = MIN(48 * n + MiB, 128 * MiB + 2 * n);
 	budgeted = true;
 	json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
 	budgeted = false;

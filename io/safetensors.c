@@ -249,10 +249,10 @@ bool safetensors_header(Arena *a, Diag *d, const char *file, const char *text, s
 	return ok;
 }
 
-/* What people take for a safetensors file; each of these begins with an absurd length. */
-static const char *other_format(const unsigned char *b)
+/* What people take for a safetensors file: its length is beyond the file. */
+static const char *other_format(const unsigned char *b, uint64_t n)
 {
-	if (memcmp(b, "PK\3\4", 4) == 0 || (b[0] == 0x80 && b[1] < 6))
+	if (memcmp(b, "PK\3\4", 4) == 0 || (b[0] == 0x80 && b[1] < 6 && n > MAX_HEADER))
 		return "a PyTorch pickle";
 	if (memcmp(b, "GGUF", 4) == 0)
 		return "GGUF";
@@ -294,8 +294,8 @@ bool safetensors_read(Arena *a, Diag *d, const char *file, int fd, uint64_t size
 		return wrong(&r, "cannot read: %s", strerror(errno));
 	for (int i = 8; i-- > 0;)
 		n = n << 8 | b[i];
-	if (n > MAX_HEADER && other_format(b))
-		return wrong(&r, "not a safetensors file but %s", other_format(b));
+	if (n > size - 8 && other_format(b, n))
+		return wrong(&r, "not a safetensors file but %s", other_format(b, n));
 	if (n > MAX_HEADER)
 		return wrong(&r,
 			     "not a safetensors file: a header of %ju bytes, the limit "

@@ -4,6 +4,7 @@
 // libs: io
 #include "../../driver/weights.c"
 #include "../../driver/layout.c"
+#include "../../driver/view.c"
 #include "files.h"
 #include "unit.h"
 
@@ -234,6 +235,60 @@ static const char *lines(Said *s)
 	return t.s;
 }
 
+/* Transposed, and larger than the tiles that the copy works in. */
+static void test_tiles(void)
+{
+	enum { K = 3, N = 70, M = 45 };
+	static float file[K * N * M], y[K * M * N];
+	View v = {
+	    .data = (const char *)file, .dtype = DT_f32, .rank = 3, .dim = {K, N, M}};
+
+	for (int i = 0; i < K * N * M; i++)
+		file[i] = (float)i;
+	view_row_major(&v);
+	CHECK(view_contiguous(&v) && view_transpose(&v) && !view_contiguous(&v));
+	view_copy(&v, y);
+	bool same = true;
+	for (int k = 0; k < K; k++)
+		for (int i = 0; i < M; i++)
+			for (int j = 0; j < N; j++)
+				same &=
+				    y[(k * M + i) * N + j] == file[(k * N + j) * M + i];
+	CHECK(same);
+}
+
+/* Two threads convert what lies in a (sparse) file of 48 MiB. */
+static void test_threads_convert(void)
+{
+	static const char h[] = "{\"w\":" T("F32", "3,2048,2048", 0, 50331648) "}";
+	static const char body[] =
+	    "    %w = tensor {name=\"w\"} : f32[3,2048,2048]\n"
+	    "    %s = slice %w {start=[0], size=[1], step=[1]} : f32[1,2048,2048]\n"
+	    "    %r = reshape %s : f32[2048,2048]\n    %c = cast %r : bf16[2048,2048]\n"
+	    "    return %c\n  }\n";
+	Said *s = said_new();
+	Text fns = text_new(s->arena);
+
+	for (int e = 0; e < 3; e++)
+		text_printf(&fns, "  fn @f.%d() -> (bf16[2048,2048]) {\n%s", e, body);
+	Module *m = module(s, "  param gate: bf16[E0,2048,2048] load=@f\n", fns.s);
+	enter_folder();
+	put_safetensors("s.safetensors", h, strlen(h), 0);
+	if (truncate("s.safetensors", (off_t)(8 + strlen(h) + 50331648)) != 0)
+		SKIP("no sparse files here");
+	Checkpoint *c = checkpoint_open(s->arena, s->diag, "s.safetensors");
+	MUST(c != NULL);
+	Weights *w = weights_checkpoint(s->arena, s->diag, m, c);
+	CHECK(weights_load(w, 2));
+	CHECK(strstr(said(s), ": perf: ") && !strstr(strchr(said(s), '\n'), ": perf: "));
+	for (int e = 0; e < 3; e++)
+		CHECK(((const uint16_t *)matrix(w, m, 0, e))[4194303] == 0);
+	weights_close(w);
+	checkpoint_close(c);
+	unlink("s.safetensors");
+	said_free(s);
+}
+
 /* A parameter that cannot be loaded, and what is said. */
 static void refused(const char *header, const char *params, const char *fns,
 		    const char *message)
@@ -334,6 +389,8 @@ SUITE("weights",
 	{"by path", test_paths},
 	{"layouts", test_layouts},
 	{"interleaved", test_interleaved},
+	{"transposed", test_tiles},
+	{"two threads convert", test_threads_convert},
 	{"messages", test_messages},
 	{"one message a parameter", test_one_message},
 	{"hostile bools and choices", test_tamed})
