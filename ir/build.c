@@ -221,7 +221,8 @@ Value *emit_op(Module *m, Region *r, OpKind kind, int nargs, Value **args, Loc l
 	const char *why;
 
 	if (nouts < 0)
-		ice("emit_op of '%s', whose results differ in number", op_info[kind].name);
+		ice("emit_op of '%s', whose results differ in number",
+		    op_info[kind].name);
 	Op *op = op_new(m, kind, nargs, args, nouts);
 	op->loc = loc;
 	if (!infer_op(m, op, &why))

@@ -16,7 +16,7 @@ struct Diag {
 	FILE  *out;
 	Vec(Source) sources;
 	int errors, limit;
-	bool quiet;                     /* the limit is passed: notes and fixes are silent too */
+	bool quiet;                     /* past the limit: notes and fixes too */
 };
 
 Diag *diag_new(Arena *arena, FILE *out)
@@ -57,12 +57,13 @@ static int utf8_length(const char *s)
 	for (int i = 1; i < n; i++)
 		if ((u[i] & 0xc0) != 0x80)
 			return 0;
-	if ((n == 2 && u[0] == 0xc2 && u[1] < 0xa0) ||  /* C1 controls */
-	    (n == 3 && u[0] == 0xe0 && u[1] < 0xa0) ||  /* overlong */
+	if ((n == 2 && u[0] == 0xc2 && u[1] < 0xa0) ||	/* C1 controls */
+	    (n == 3 && u[0] == 0xe0 && u[1] < 0xa0) ||	/* overlong */
 	    (n == 3 && u[0] == 0xed && u[1] >= 0xa0) || /* surrogates */
 	    (n == 3 && u[0] == 0xe2 && u[1] == 0x80 && u[2] >= 0xaa && u[2] <= 0xae) ||
 	    (n == 3 && u[0] == 0xe2 && u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9) ||
-	    (n == 4 && u[0] == 0xf0 && u[1] < 0x90) || (n == 4 && u[0] == 0xf4 && u[1] > 0x8f))
+	    (n == 4 && u[0] == 0xf0 && u[1] < 0x90) ||
+	    (n == 4 && u[0] == 0xf4 && u[1] > 0x8f))
 		return 0;
 	return n;
 }
@@ -150,8 +151,8 @@ static void report(Diag *d, Loc loc, const char *kind, bool show, const char *fm
 	size_t n;
 
 	if (loc.file && loc.line > 0)
-		fprintf(d->out, "%s:%d:%d: %s: %s\n", file, loc.line, MAX(loc.col, 1), kind,
-			text);
+		fprintf(d->out, "%s:%d:%d: %s: %s\n", file, loc.line, MAX(loc.col, 1),
+			kind, text);
 	else
 		fprintf(d->out, "%s: %s: %s\n", file, kind, text);
 	if (show && loc.file && loc.line > 0 && (line = source_line(d, loc, &n)))
@@ -164,8 +165,8 @@ void diag_error(Diag *d, Loc loc, const char *fmt, ...)
 
 	if (d->errors++ >= d->limit) {
 		if (!d->quiet)
-			fprintf(d->out, "moec: error: more than %d errors; the rest is not shown\n",
-				d->limit);
+			fprintf(d->out, "moec: error: more than %d errors; "
+				"the rest is not shown\n", d->limit);
 		d->quiet = true;
 		return;
 	}
@@ -230,7 +231,8 @@ void ice_at(const char *file, int line, const char *fmt, ...)
 	va_start(args, fmt);
 	vfprintf(stderr, fmt, args);
 	va_end(args);
-	fprintf(stderr, "\n  reproduce with: %s\n", doing.command ? doing.command : "moec");
+	fprintf(stderr, "\n  reproduce with: %s\n",
+		doing.command ? doing.command : "moec");
 	exit(70);
 }
 
@@ -240,7 +242,8 @@ static int distance(const char *a, int na, const char *b, int nb)
 	int row[3][LONGEST_NAME + 1];
 
 	for (int i = 0; i <= na; i++) {
-		int *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
+		int *now = row[i % 3], *last = row[(i + 2) % 3],
+		    *before = row[(i + 1) % 3];
 		for (int j = 0; j <= nb; j++) {
 			if (i == 0 || j == 0) {
 				now[j] = i + j;
@@ -248,7 +251,8 @@ static int distance(const char *a, int na, const char *b, int nb)
 			}
 			int best = last[j - 1] + (a[i - 1] != b[j - 1]);
 			best = MIN(best, MIN(last[j], now[j - 1]) + 1);
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+			    a[i - 2] == b[j - 1])
 				best = MIN(best, before[j - 2] + 1);
 			now[j] = best;
 		}
@@ -269,7 +273,7 @@ const char *nearest_name(const char *name, const char *const *names, int n)
 		if (other == 0 || other > LONGEST_NAME)
 			continue;
 		int far = distance(name, len, names[i], other);
-		if (far < best && far <= (MAX(len, other) + 1) / 3) {   /* else not near */
+		if (far < best && far <= (MAX(len, other) + 1) / 3) { /* else not near */
 			best = far;
 			found = names[i];
 		}

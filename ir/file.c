@@ -29,7 +29,8 @@ static int open_regular(Diag *d, const char *path, struct stat *st)
 		failed(d, path, "cannot open");
 	} else if (!S_ISREG(st->st_mode)) {
 		diag_error(d, whole_file(path), "cannot read: %s",
-			   S_ISDIR(st->st_mode) ? "it is a folder" : "not a regular file");
+			   S_ISDIR(st->st_mode) ? "it is a folder"
+						: "not a regular file");
 	} else {
 		return fd;
 	}
@@ -46,7 +47,8 @@ char *file_read(Arena *arena, Diag *d, const char *path, size_t limit, size_t *n
 	if (fd < 0)
 		return NULL;
 	if ((uintmax_t)st.st_size > limit) {
-		diag_error(d, whole_file(path), "%jd bytes are more than the %zu allowed here",
+		diag_error(d, whole_file(path),
+			   "%jd bytes are more than the %zu allowed here",
 			   (intmax_t)st.st_size, limit);
 		close(fd);
 		return NULL;

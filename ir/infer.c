@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * infer: result types from operands and attributes, one function for each rule of ops.def.
+ * infer: result types from operands and attributes, one function for each rule of
+ * ops.def.
  *
  * Stored types (bf16, f16) are read as f32.  A bool counts as i32 in arithmetic, and i32
  * with f32 is f32.  f64 lives at level once only (constants and call scalars): f64 with
- * another once-level number is f64, but where the result exists more often than once it is
- * f32, the scalar rounded first. */
+ * another once-level number is f64, but where the result exists more often than once it
+ * is f32, the scalar rounded first. */
 #include "infer.h"
 
 #include <string.h>
@@ -136,7 +137,8 @@ bool numbers(Inference *in)
 {
 	for (int i = 0; i < in->op->nargs; i++)
 		if (!is_number(arg(in, i)->dtype))
-			return refuse(in, "a number is wanted, not %s", shown(in, arg(in, i)));
+			return refuse(in, "a number is wanted, not %s",
+				      shown(in, arg(in, i)));
 	return true;
 }
 
@@ -179,7 +181,8 @@ static bool infer_arith(Inference *in)
 	Type out;
 
 	return numbers(in) && join_all(in, &out) &&
-	       result(in, &out, join_dtype(arg(in, 0)->dtype, arg(in, 1)->dtype, out.level));
+	       result(in, &out,
+		      join_dtype(arg(in, 0)->dtype, arg(in, 1)->dtype, out.level));
 }
 
 static bool infer_quot(Inference *in)
@@ -195,8 +198,8 @@ static bool infer_quot(Inference *in)
 bool same_axis(Inference *in, const Type *a, const Type *b)
 {
 	if (a->dtype != DT_index || b->dtype != DT_index)
-		return refuse(in, "%s with %s: an index meets only an index", shown(in, a),
-			      shown(in, b));
+		return refuse(in, "%s with %s: an index meets only an index",
+			      shown(in, a), shown(in, b));
 	if (a->axis != b->axis && a->axis && b->axis)
 		return refuse(in, "%s and %s choose from different axes", shown(in, a),
 			      shown(in, b));

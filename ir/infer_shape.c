@@ -29,7 +29,8 @@ bool infer_slice(Inference *in)
 		int64_t last;
 		if (start->is[i] < 0 || size->is[i] < 1 || step->is[i] < 1 ||
 		    __builtin_mul_overflow(size->is[i] - 1, step->is[i], &last) ||
-		    __builtin_add_overflow(last, start->is[i], &last) || last >= out.dim[i])
+		    __builtin_add_overflow(last, start->is[i], &last) ||
+		    last >= out.dim[i])
 			return refuse(in, "the slice of axis %d leaves %s", i,
 				      shown(in, arg(in, 0)));
 		out.dim[i] = size->is[i];
@@ -173,7 +174,8 @@ bool infer_linear(Inference *in)
 	if (!numbers(in) || !has_axes(in, 0, 1) || !join_levels(in, &out, x, w))
 		return false;
 	if (w->rank != 2 || w->dim[1] != x->dim[x->rank - 1])
-		return refuse(in, "%s times %s: the weight must be [n, k] with the k of x",
+		return refuse(in,
+			      "%s times %s: the weight must be [n, k] with the k of x",
 			      shown(in, x), shown(in, w));
 	out.dim[out.rank - 1] = w->dim[0];
 	return result(in, &out, DT_f32);

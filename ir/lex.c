@@ -60,8 +60,9 @@ static const char *lex_word(Lexer *l)
 
 static int hex_digit(char c)
 {
-	return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c)
-						     ? tolower((unsigned char)c) - 'a' + 10 : -1;
+	return isdigit((unsigned char)c)    ? c - '0'
+	       : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10
+					    : -1;
 }
 
 /* \" \\ and \xNN, of which \x00 is refused: texts end there. */
@@ -88,12 +89,14 @@ static const char *lex_string(Lexer *l)
 	while (*l->at != '"') {
 		int c = (unsigned char)*l->at;
 		if (c == '\0' || c == '\n') {
-			lex_fail(l, here(l, from), "this string does not end in its line");
+			lex_fail(l, here(l, from),
+				 "this string does not end in its line");
 			return "";
 		}
 		l->at++;
 		if (c == '\\' && !(c = *l->at ? escaped(l) : 0)) {
-			lex_fail(l, here(l, from), "only \\\", \\\\ and \\xNN may be escaped");
+			lex_fail(l, here(l, from),
+				 "only \\\", \\\\ and \\xNN may be escaped");
 			return "";
 		}
 		*to++ = (char)c;
@@ -102,8 +105,8 @@ static const char *lex_string(Lexer *l)
 	return s;
 }
 
-/* Decimal or hexadecimal, whole or not.  A '.' belongs to a number only before a digit, so
- * that 0..8 is a range. */
+/* Decimal or hexadecimal, whole or not.  A '.' belongs to a number only before a digit,
+ * so that 0..8 is a range. */
 static const char *number_end(const char *s, bool *whole)
 {
 	const char *digits = "0123456789";

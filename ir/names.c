@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * names: hash maps (open addressing, kept at most half full) and what counts as a word. */
+ * names: hash maps (open addressing, at most half full) and what counts as a word. */
 #include "names.h"
 
 #include <ctype.h>
 #include <string.h>
 
 const char *const level_symbol[] = {
-	[LV_ONCE] = "", [LV_EXPERT] = "E", [LV_SEQ] = "S", [LV_TOKEN] = "T", [LV_ROW] = "R",
+	[LV_ONCE] = "",   [LV_EXPERT] = "E", [LV_SEQ] = "S",
+	[LV_TOKEN] = "T", [LV_ROW] = "R",
 };
 
 static uint64_t hash_text(const char *s)

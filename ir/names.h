@@ -6,7 +6,7 @@
 
 #include "ir.h"
 
-/* Keys are texts (compared by content, not copied) or addresses; one map holds one sort. */
+/* Keys are texts (compared by content, not copied) or addresses, of one sort in a map. */
 typedef struct {
 	Arena *arena;
 	int    n, cap;
@@ -21,7 +21,7 @@ void **map_address(Map *, const void *key);
 
 enum { DEEPEST = 64 };                          /* nested regions */
 
-bool is_word(const char *);             /* [A-Za-z_][A-Za-z0-9_.]*, printed without quotes */
+bool is_word(const char *);             /* [A-Za-z_][A-Za-z0-9_.]*: needs no quotes */
 bool is_word_char(char);
 /* The numbers of a const: floats however they are written, whole ones without 0x..p. */
 bool is_const_value(OpKind, const char *attr);

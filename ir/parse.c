@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * parse: reads back what text.c prints.  The text is hostile until read: nesting, sizes and
- * numbers are bounded, and the first mistake is reported and ends the parse. */
+ * parse: reads back what text.c prints.  The text is hostile until read: nesting, sizes
+ * and numbers are bounded, and the first mistake is reported and ends the parse. */
 #include "parse.h"
 
 #include <string.h>
@@ -8,7 +8,8 @@
 /* One declaration of each kind and name. */
 static bool declare(Parser *p, const char *kind, const char *name, Loc loc)
 {
-	void **place = map_text(&p->known, arena_printf(p->m->arena, "%s %s", kind, name));
+	void **place =
+	    map_text(&p->known, arena_printf(p->m->arena, "%s %s", kind, name));
 
 	if (*place)
 		return lex_fail(&p->lex, loc, "a second %s '%s'", kind, name);
@@ -168,7 +169,8 @@ static void parse_panel(Parser *p)
 	w.dtype = mir_dtype(p);
 	if (!lex_is(&p->lex, "streams") && mir_level(p, &t)) {
 		if (t.level != LV_EXPERT)
-			lex_fail(&p->lex, loc, "a panel is one block or one an expert (E)");
+			lex_fail(&p->lex, loc,
+				 "a panel is one block or one an expert (E)");
 		w.range = t.range;
 	}
 	lex_expect(&p->lex, "streams");
@@ -194,7 +196,8 @@ static void parse_items(Parser *p)
 
 	while (!lex_is(&p->lex, "}") && !p->lex.failed) {
 		if (lex_accept(&p->lex, "target"))
-			p->m->target = mir_token(p, TK_STRING, "the target's name as text");
+			p->m->target =
+			    mir_token(p, TK_STRING, "the target's name as text");
 		else if (lex_accept(&p->lex, "layer"))
 			parse_layer(p);
 		else if (lex_accept(&p->lex, "experts"))
@@ -206,7 +209,8 @@ static void parse_items(Parser *p)
 		else if (lex_accept(&p->lex, "panel"))
 			parse_panel(p);
 		else if (!lex_accept(&p->lex, "fn"))
-			mir_expected(p, "target, layer, experts, param, state, panel, fn or }");
+			mir_expected(p, "target, layer, experts, param, state, panel, "
+					"fn or }");
 		else if ((*end = parse_fn(p)))
 			end = &(*end)->next;
 	}

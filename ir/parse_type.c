@@ -174,7 +174,8 @@ static void parse_list(Parser *p, Op *op, const char *name)
 /* A word, or the name of an empty list's kind before [] */
 static void parse_word_attr(Parser *p, Op *op, const char *name)
 {
-	const char *word = mir_token(p, TK_WORD, "a number, text, word, @function or list");
+	const char *word =
+	    mir_token(p, TK_WORD, "a number, text, word, @function or list");
 
 	if (!lex_accept(&p->lex, "["))
 		attr_word(p->m, op, name, word);

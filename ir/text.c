@@ -13,7 +13,7 @@
 typedef struct {
 	Text *out;
 	Map   names;                    /* Value -> what it prints as */
-	Map   used;                     /* names given away; the value is the last suffix */
+	Map   used;                     /* names given away -> the last suffix */
 	int   unnamed;
 	int   depth;
 } Printer;
@@ -132,7 +132,7 @@ static void print_value(Printer *p, const Value *v)
 {
 	const char *name = v ? *map_address(&p->names, v) : NULL;
 
-	text_printf(p->out, "%%%s", name ? name : "?");        /* ?: not of this function */
+	text_printf(p->out, "%%%s", name ? name : "?"); /* ?: not of this function */
 }
 
 /* ---- attributes ---- */
@@ -150,9 +150,10 @@ static void print_list(Text *t, const Op *op, const Attr *a)
 		text_add(t, i ? ", " : "");
 		switch (a->kind) {
 		case AT_INTS:   text_printf(t, "%jd", (intmax_t)a->is[i]); break;
-		case AT_FLOATS: is_const_value(op->kind, a->name) ? print_number(t, a->fs[i])
-								  : print_float(t, a->fs[i]);
-				break;
+		case AT_FLOATS:
+			is_const_value(op->kind, a->name) ? print_number(t, a->fs[i])
+							  : print_float(t, a->fs[i]);
+			break;
 		case AT_FNS:    text_add(t, "@"); print_word(t, a->ss[i]); break;
 		default:        print_quoted(t, a->ss[i]); break;
 		}
@@ -239,7 +240,8 @@ static void print_region(Printer *p, const Region *r)
 
 static Printer printer_for(Text *t, const Region *body)
 {
-	Printer p = {.out = t, .names.arena = t->arena, .used.arena = t->arena, .depth = 1};
+	Printer p = {
+	    .out = t, .names.arena = t->arena, .used.arena = t->arena, .depth = 1};
 
 	if (body)
 		name_region(&p, body);
@@ -316,8 +318,8 @@ static void print_panel(Text *t, const Panel *p)
 		text_add(t, i ? ", " : "");
 		print_word(t, p->streams[i]);
 	}
-	text_printf(t, "] n=%jd k=%jd cols=%jd kpack=%jd\n", (intmax_t)p->n, (intmax_t)p->k,
-		    (intmax_t)p->cols, (intmax_t)p->kpack);
+	text_printf(t, "] n=%jd k=%jd cols=%jd kpack=%jd\n", (intmax_t)p->n,
+		    (intmax_t)p->k, (intmax_t)p->cols, (intmax_t)p->kpack);
 }
 
 void print_module(Text *t, const Module *m)
@@ -330,7 +332,8 @@ void print_module(Text *t, const Module *m)
 		print_quoted(t, m->target);
 		text_add(t, "\n");
 	}
-	text_printf(t, "  layer {width=%jd, experts=%jd, picks=%jd, group=%jd, losses=%d}\n",
+	text_printf(t,
+		    "  layer {width=%jd, experts=%jd, picks=%jd, group=%jd, losses=%d}\n",
 		    (intmax_t)m->width, (intmax_t)m->experts, (intmax_t)m->picks,
 		    (intmax_t)m->group, m->nlosses);
 	for (int i = 0; i < m->ranges.n; i++)

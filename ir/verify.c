@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * verify: everything a pass may rely on.  Here: how modules, functions, regions, ops and
- * values hang together and which values may be used where; verify_op.c, verify_route.c and
- * verify_region.c: each op's own rules; verify_module.c: declarations and the call graph. */
+ * values hang together and which values may be used where; verify_op.c, verify_route.c
+ * and verify_region.c: each op's own rules; verify_module.c: declarations and the call
+ * graph. */
 #include "verify.h"
 
 #include <string.h>
@@ -69,7 +70,8 @@ bool verify_type(Verify *v, const Type *t)
 			return false;
 	if (t->level == LV_EXPERT || t->level == LV_ROW)
 		if (!rule(v, t->range >= 0 && t->range < v->m->ranges.n,
-			  "%s is of an expert range that does not exist", type_text(v, t)))
+			  "%s is of an expert range that does not exist",
+			  type_text(v, t)))
 			return false;
 	return rule(v, shape_elems(t->dim, t->rank, &n) && n <= MAX_ELEMS,
 		    "more than 2^48 entries") &&

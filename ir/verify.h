@@ -8,7 +8,7 @@
 typedef struct {
 	Module     *m;
 	Arena      *scratch;
-	const char *why;                /* the first rule that is broken; arena text of m */
+	const char *why;                /* the first broken rule; arena text of m */
 	const Fn   *fn;
 	const Op   *op;                 /* where we are, for the message; or NULL */
 	Map         fns;                /* name -> Fn */

@@ -7,7 +7,8 @@
 enum { DEEPEST_CALL = 256 };
 #define MOST_OPS ((int64_t)1 << 24)     /* of @layer with everything inlined */
 
-static bool once_named(Verify *v, Map *names, const char *sort, const char *name, int range)
+static bool once_named(Verify *v, Map *names, const char *sort, const char *name,
+		       int range)
 {
 	char *key = arena_printf(v->scratch, "%d %s %s", range, sort, name);
 	void **place = map_text(names, key);
@@ -39,14 +40,15 @@ static bool load_fits(Verify *v, const Param *p, const char *name)
 {
 	const Fn *fn = verify_fn_named(v, name);
 
-	return fn && rule(v, fn->body->nargs == 0 && fn->nouts == 1 &&
-				 shape_equal(&fn->outs[0], &p->type),
-			  "parameter %s: @%s must take nothing and give %s", p->name, name,
-			  type_text(v, &p->type));
+	return fn && rule(v,
+			  fn->body->nargs == 0 && fn->nouts == 1 &&
+			      shape_equal(&fn->outs[0], &p->type),
+			  "parameter %s: @%s must take nothing and give %s", p->name,
+			  name, type_text(v, &p->type));
 }
 
-/* Experts' weights have one load function each, @load.N, or one for all that computes from
- * other weights of the same experts. */
+/* Experts' weights have one load function each, @load.N, or one for all that computes
+ * from other weights of the same experts. */
 static bool check_load(Verify *v, const Param *p)
 {
 	if (p->type.level == LV_ONCE)
@@ -58,7 +60,8 @@ static bool check_load(Verify *v, const Param *p)
 			    "parameter %s: @%s is of another range", p->name, p->load);
 	const ExpertRange *r = &v->m->ranges.at[p->type.range];
 	for (int64_t e = r->first; e < r->first + r->count; e++)
-		if (!load_fits(v, p, arena_printf(v->scratch, "%s.%jd", p->load, (intmax_t)e)))
+		if (!load_fits(v, p,
+			       arena_printf(v->scratch, "%s.%jd", p->load, (intmax_t)e)))
 			return false;
 	return true;
 }
@@ -84,8 +87,10 @@ static bool check_states(Verify *v, Map *names)
 	for (int i = 0; i < v->m->states.n; i++) {
 		const State *s = &v->m->states.at[i];
 		if (!verify_type(v, &s->type) ||
-		    !rule(v, s->type.level == (s->scope == PER_SEQUENCE ? LV_SEQ : LV_ONCE),
-			  "state %s must be of level S per sequence, once per call", s->name) ||
+		    !rule(v,
+			  s->type.level == (s->scope == PER_SEQUENCE ? LV_SEQ : LV_ONCE),
+			  "state %s must be of level S per sequence, once per call",
+			  s->name) ||
 		    !once_named(v, names, "state", s->name, -1))
 			return false;
 	}

@@ -15,8 +15,9 @@ static const char *name_of(Verify *v, const Op *op)
 {
 	const Attr *a = attr_find(op, "name");
 
-	return rule(v, a && (a->kind == AT_STR || a->kind == AT_WORD), "has no name") ? a->s
-										     : NULL;
+	return rule(v, a && (a->kind == AT_STR || a->kind == AT_WORD), "has no name")
+		   ? a->s
+		   : NULL;
 }
 
 static bool has_type(Verify *v, const Op *op, const Type *wanted)
@@ -96,7 +97,8 @@ static bool verify_uniform(Verify *v, const Op *op)
 	const Attr *site = attr_find(op, "site");
 	Level level = out(op)->level;
 
-	return rule(v, site && site->kind == AT_INT && site->i >= 0, "has no draw {site}") &&
+	return rule(v, site && site->kind == AT_INT && site->i >= 0,
+		    "has no draw {site}") &&
 	       rule(v, !attr_find(op, "over") || (over && strcmp(over, "tokens") == 0),
 		    "over may only be tokens") &&
 	       rule(v, out(op)->dtype == DT_f32, "draws are f32") &&
@@ -160,9 +162,11 @@ static bool verify_cast(Verify *v, const Op *op)
 	wanted.dtype = out(op)->dtype;
 	wanted.axis = out(op)->axis;
 	bool choice = out(op)->dtype == DT_index;
-	return rule(v, x->dtype != DT_rows && out(op)->dtype != DT_rows, "rows are no numbers") &&
-	       rule(v, !choice || (x->dtype == DT_index &&
-				   (x->axis == out(op)->axis || x->axis == 0)),
+	return rule(v, x->dtype != DT_rows && out(op)->dtype != DT_rows,
+		    "rows are no numbers") &&
+	       rule(v,
+		    !choice || (x->dtype == DT_index &&
+				(x->axis == out(op)->axis || x->axis == 0)),
 		    "only `index` makes a choice") &&
 	       has_type(v, op, &wanted);
 }
@@ -174,7 +178,8 @@ static bool verify_index(Verify *v, const Op *op)
 	wanted.dtype = DT_index;
 	wanted.axis = out(op)->axis;
 	return rule(v, op->args[0]->type.dtype == DT_i32, "the operand must be i32") &&
-	       rule(v, wanted.axis > 0, "the axis must be known") && has_type(v, op, &wanted);
+	       rule(v, wanted.axis > 0, "the axis must be known") &&
+	       has_type(v, op, &wanted);
 }
 
 static bool verify_reshape(Verify *v, const Op *op)
@@ -186,14 +191,15 @@ static bool verify_reshape(Verify *v, const Op *op)
 	wanted.axis = x->axis;
 	wanted.level = x->level;
 	wanted.range = x->range;
-	return rule(v, type_elems(x) == type_elems(out(op)), "%s has another number of entries",
-		    type_text(v, x)) &&
+	return rule(v, type_elems(x) == type_elems(out(op)),
+		    "%s has another number of entries", type_text(v, x)) &&
 	       has_type(v, op, &wanted);
 }
 
 static bool block_fits(int64_t blocks, int64_t size, int64_t n)
 {
-	return size >= 1 && size <= MAX_ELEMS && n > (blocks - 1) * size && n <= blocks * size;
+	return size >= 1 && size <= MAX_ELEMS && n > (blocks - 1) * size &&
+	       n <= blocks * size;
 }
 
 static bool verify_blockwise(Verify *v, const Op *op)
@@ -204,9 +210,11 @@ static bool verify_blockwise(Verify *v, const Op *op)
 	int r = x->rank;
 
 	if (!rule(v, r >= 2 && out(op)->rank == r, "needs the two axes of a matrix") ||
-	    !rule(v, MAX(x->dim[r - 2], x->dim[r - 1]) < (int64_t)1 << 31 && a < INT32_MAX &&
-			 b < INT32_MAX && block_fits(x->dim[r - 2], a, out(op)->dim[r - 2]) &&
-			 block_fits(x->dim[r - 1], b, out(op)->dim[r - 1]),
+	    !rule(v,
+		  MAX(x->dim[r - 2], x->dim[r - 1]) < (int64_t)1 << 31 && a < INT32_MAX &&
+		      b < INT32_MAX &&
+		      block_fits(x->dim[r - 2], a, out(op)->dim[r - 2]) &&
+		      block_fits(x->dim[r - 1], b, out(op)->dim[r - 1]),
 		  "blocks {a} x {b} do not cover %s", type_text(v, out(op))))
 		return false;
 	wanted.dim[r - 2] = out(op)->dim[r - 2];

@@ -29,13 +29,15 @@ static bool yields_count(Verify *v, const Op *op, int region, int n)
 {
 	const Op *yield = region_yield(op->regions[region]);
 
-	return rule(v, yield && yield->nargs == n, "region %d must yield %d values", region, n);
+	return rule(v, yield && yield->nargs == n, "region %d must yield %d values",
+		    region, n);
 }
 
 static bool two_ways(Verify *v, const Op *op)
 {
 	for (int i = 0; i < 2; i++)
-		if (!rule(v, op->regions[i]->nargs == 0, "its regions have no arguments") ||
+		if (!rule(v, op->regions[i]->nargs == 0,
+			  "its regions have no arguments") ||
 		    !yields_count(v, op, i, op->nouts) ||
 		    !yields_serve(v, op, i, op->nouts))
 			return false;
@@ -67,8 +69,10 @@ bool verify_repeat(Verify *v, const Op *op)
 	const Attr *max = attr_find(op, "max");
 	int n = op->nargs;
 
-	if (!rule(v, max && max->kind == AT_INT && max->i >= 1, "has no {max} of rounds") ||
-	    !rule(v, op->nouts == n && r->nargs == n, "carries as many values as it gives") ||
+	if (!rule(v, max && max->kind == AT_INT && max->i >= 1,
+		  "has no {max} of rounds") ||
+	    !rule(v, op->nouts == n && r->nargs == n,
+		  "carries as many values as it gives") ||
 	    !yields_count(v, op, 0, n + 1) || !yields_serve(v, op, 0, n))
 		return false;
 	for (int i = 0; i < n; i++)
@@ -77,8 +81,9 @@ bool verify_repeat(Verify *v, const Op *op)
 			  "value %d changes its type", i))
 			return false;
 	const Type *until = &region_yield(r)->args[n]->type;
-	return rule(v, until->dtype == DT_bool && until->rank == 0 && until->level == LV_ONCE,
-		    "the last value must be one bool: whether to end");
+	return rule(
+	    v, until->dtype == DT_bool && until->rank == 0 && until->level == LV_ONCE,
+	    "the last value must be one bool: whether to end");
 }
 
 /* Inside, a state is the token's: the region's arguments are of level T. */
@@ -139,7 +144,8 @@ bool verify_kernel(Verify *v, const Op *op)
 		return false;
 	for (int i = 0; i < op->nouts; i++)
 		if (!rule(v, type_equal(&yield->args[i]->type, &op->outs[i]->type),
-			  "yields %s for result %d", type_text(v, &yield->args[i]->type), i))
+			  "yields %s for result %d", type_text(v, &yield->args[i]->type),
+			  i))
 			return false;
 	return true;
 }
@@ -149,12 +155,14 @@ bool verify_call(Verify *v, const Op *op)
 	const char *name = attr_get_str(op, "fn", NULL);
 	const Fn *fn = rule(v, name, "has no {fn}") ? verify_fn_named(v, name) : NULL;
 
-	if (!fn || !rule(v, fn->body->nargs == op->nargs && fn->nouts == op->nouts,
-			 "@%s takes %d values and gives %d", name, fn->body->nargs, fn->nouts))
+	if (!fn ||
+	    !rule(v, fn->body->nargs == op->nargs && fn->nouts == op->nouts,
+		  "@%s takes %d values and gives %d", name, fn->body->nargs, fn->nouts))
 		return false;
 	for (int i = 0; i < op->nargs; i++)
 		if (!rule(v, type_equal(&op->args[i]->type, &fn->body->args[i]->type),
-			  "argument %d must be %s", i, type_text(v, &fn->body->args[i]->type)))
+			  "argument %d must be %s", i,
+			  type_text(v, &fn->body->args[i]->type)))
 			return false;
 	for (int i = 0; i < op->nouts; i++)
 		if (!rule(v, type_equal(&op->outs[i]->type, &fn->outs[i]),
@@ -172,11 +180,13 @@ bool verify_yield(Verify *v, const Op *op)
 bool verify_return(Verify *v, const Op *op)
 {
 	if (!rule(v, !op->in->op, "ends functions, not regions") ||
-	    !rule(v, op->nargs == v->fn->nouts, "the function gives %d values", v->fn->nouts))
+	    !rule(v, op->nargs == v->fn->nouts, "the function gives %d values",
+		  v->fn->nouts))
 		return false;
 	for (int i = 0; i < op->nargs; i++)
 		if (!rule(v, type_equal(&op->args[i]->type, &v->fn->outs[i]),
-			  "result %d must be %s, not %s", i, type_text(v, &v->fn->outs[i]),
+			  "result %d must be %s, not %s", i,
+			  type_text(v, &v->fn->outs[i]),
 			  type_text(v, &op->args[i]->type)))
 			return false;
 	return true;

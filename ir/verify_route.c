@@ -65,18 +65,21 @@ bool verify_experts(Verify *v, const Op *op)
 		first += counts->is[i];
 	}
 	return rule(v, pick->axis == first || pick->axis == 0,
-		    "%jd experts, but choices of %jd", (intmax_t)first, (intmax_t)pick->axis);
+		    "%jd experts, but choices of %jd", (intmax_t)first,
+		    (intmax_t)pick->axis);
 }
 
 bool verify_group(Verify *v, const Op *op)
 {
 	const Type *pick = arg(op, 0), *rows = out(op);
 
-	return rule(v, pick->dtype == DT_index && pick->rank == 1 && pick->level == LV_TOKEN,
+	return rule(v,
+		    pick->dtype == DT_index && pick->rank == 1 && pick->level == LV_TOKEN,
 		    "the operand must be a token's choices index[T, k]") &&
 	       rule(v, rows->dtype == DT_rows, "gives rows") &&
-	       rule(v, range_is(v->m, rows->range, attr_get_int(op, "first", -1),
-				attr_get_int(op, "count", -1)),
+	       rule(v,
+		    range_is(v->m, rows->range, attr_get_int(op, "first", -1),
+			     attr_get_int(op, "count", -1)),
 		    "{first} and {count} must be those of the range of %s",
 		    type_text(v, rows));
 }
@@ -84,9 +87,11 @@ bool verify_group(Verify *v, const Op *op)
 /* Operand i is a group; the op's rows, of level R, are its rows. */
 static bool of_group(Verify *v, const Op *op, int i, const Type *rows)
 {
-	return rule(v, arg(op, i)->dtype == DT_rows, "operand %d must be rows of a group", i) &&
+	return rule(v, arg(op, i)->dtype == DT_rows, "operand %d must be rows of a group",
+		    i) &&
 	       rule(v, rows->level == LV_ROW && rows->range == arg(op, i)->range,
-		    "%s is not of the rows %s", type_text(v, rows), type_text(v, arg(op, i)));
+		    "%s is not of the rows %s", type_text(v, rows),
+		    type_text(v, arg(op, i)));
 }
 
 bool verify_dispatch(Verify *v, const Op *op)
@@ -95,7 +100,8 @@ bool verify_dispatch(Verify *v, const Op *op)
 	Type wanted = *x;
 
 	if (!of_group(v, op, 1, out(op)) ||
-	    !rule(v, x->level != LV_ROW && x->level != LV_EXPERT, "takes what tokens have"))
+	    !rule(v, x->level != LV_ROW && x->level != LV_EXPERT,
+		  "takes what tokens have"))
 		return false;
 	if (attr_get_int(op, "slot", 0)) {
 		if (!rule(v, x->rank >= 1, "with {slot} needs an axis of slots"))
@@ -106,7 +112,8 @@ bool verify_dispatch(Verify *v, const Op *op)
 	}
 	wanted.level = LV_ROW;
 	wanted.range = arg(op, 1)->range;
-	return rule(v, type_equal(out(op), &wanted), "must give %s", type_text(v, &wanted));
+	return rule(v, type_equal(out(op), &wanted), "must give %s",
+		    type_text(v, &wanted));
 }
 
 bool verify_collect(Verify *v, const Op *op)
@@ -136,5 +143,6 @@ bool verify_combine(Verify *v, const Op *op)
 		    "weights must be [T, k]") &&
 	       rule(v, x->dtype != DT_index && weight->dtype != DT_index,
 		    "choices cannot be summed") &&
-	       rule(v, type_equal(out(op), &wanted), "must give %s", type_text(v, &wanted));
+	       rule(v, type_equal(out(op), &wanted), "must give %s",
+		    type_text(v, &wanted));
 }

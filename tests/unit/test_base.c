@@ -222,7 +222,7 @@ static void printable_escapes(void)
 	SAME_TEXT(printable(a, "a\tb\x7f\xc3\xa4"), "a\\x09b\\x7f\xc3\xa4");
 	SAME_TEXT(printable(a, "\xc0\x80\xe2\x82"), "\\xc0\\x80\\xe2\\x82");
 	SAME_TEXT(printable(a, "\xed\xa0\x80"), "\\xed\\xa0\\x80");
-	SAME_TEXT(printable(a, "\xe2\x80\xae"), "\\xe2\\x80\\xae");      /* bidi override */
+	SAME_TEXT(printable(a, "\xe2\x80\xae"), "\\xe2\\x80\\xae"); /* bidi override */
 	arena_free(a);
 }
 

@@ -11,7 +11,8 @@ typedef struct {
 	Op     *loop;
 } Built;
 
-/* layer(x, c): n = neg x;  y = repeat x { (v): s = add v, n; t = mul s, s; yield t, c } */
+/* layer(x, c): n = neg x;  y = repeat x { (v): s = add v, n; t = mul s, s; yield t, c }
+ */
 static Built build(void)
 {
 	Built b = {.a = arena_new()};
@@ -139,7 +140,8 @@ static void copies(void)
 	holds(&b);
 	Text t = text_new(b.a);
 	print_module(&t, b.m);
-	CHECK(strstr(t.s, "%y.1 = repeat %x {max=9} : f32[T] {\n      (%v.1: f32[T]):") != NULL);
+	CHECK(strstr(t.s, "%y.1 = repeat %x {max=9} : f32[T] {\n      (%v.1: f32[T]):") !=
+	      NULL);
 	arena_free(b.a);
 }
 
@@ -175,9 +177,10 @@ static void type_equality(void)
 	CHECK(type_equal(&a, &b));
 	a.dtype = b.dtype = DT_index;
 	CHECK(!type_equal(&a, &b));
-	CHECK(level_join(LV_ONCE, LV_SEQ) == LV_SEQ && level_join(LV_ROW, LV_EXPERT) == LV_ROW);
+	CHECK(level_join(LV_ONCE, LV_SEQ) == LV_SEQ &&
+	      level_join(LV_ROW, LV_EXPERT) == LV_ROW);
 }
 
-SUITE("build",
-      {"attributes", attributes}, {"links", links}, {"uses", uses}, {"captures", captures},
-      {"copies", copies}, {"finding", finding}, {"type equality", type_equality})
+SUITE("build", {"attributes", attributes}, {"links", links}, {"uses", uses},
+      {"captures", captures}, {"copies", copies}, {"finding", finding},
+      {"type equality", type_equality})

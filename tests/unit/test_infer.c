@@ -9,15 +9,19 @@ typedef struct { const char *op, *gives; } Case;
 
 /* The types of %a .. are declared by their letters in the head of a module. */
 static const char head[] =
-	"module \"m\" { layer {width=4, experts=8, picks=2, group=0, losses=0}\n"
-	"experts E0 = 0..4 experts E1 = 4..8\n"
-	"fn @layer(%t: f32[T, 4], %b16: bf16[T, 4], %h: f16[4], %i: i32[T, 4], %b: bool[T, 4],\n"
-	" %c: f32[4], %d: f64, %d4: f64[4], %s: f32[S, 4], %r: f32[R0, 4], %r1: f32[R1, 4],\n"
-	" %e: f32[E0, 4], %p: index<8>[T, 2], %q: index<4>[T, 2], %none: index<0>, %m: f32[T, 2, 4],\n"
-	" %w: bf16[3, 4], %we: bf16[E0, 3, 4], %one: f32, %ti: i32[T], %c1: bool, %rows: rows[R0],\n"
-	" %deep: f32[1, 1, 1, 1, 1, 2], %col: f32[T, 4, 1], %b1: bool[4], %i1: i32[4],\n"
-	" %huge: index<1048576>[1048576, 512], %c8: f32[8], %v8: f32[T, 8, 3], %up: index<8>) -> () {\n"
-	"%y = ";
+    "module \"m\" { layer {width=4, experts=8, picks=2, group=0, losses=0}\n"
+    "experts E0 = 0..4 experts E1 = 4..8\n"
+    "fn @layer(%t: f32[T, 4], %b16: bf16[T, 4], %h: f16[4], %i: i32[T, 4], %b: bool[T, "
+    "4],\n"
+    " %c: f32[4], %d: f64, %d4: f64[4], %s: f32[S, 4], %r: f32[R0, 4], %r1: f32[R1, 4],\n"
+    " %e: f32[E0, 4], %p: index<8>[T, 2], %q: index<4>[T, 2], %none: index<0>, %m: "
+    "f32[T, 2, 4],\n"
+    " %w: bf16[3, 4], %we: bf16[E0, 3, 4], %one: f32, %ti: i32[T], %c1: bool, %rows: "
+    "rows[R0],\n"
+    " %deep: f32[1, 1, 1, 1, 1, 2], %col: f32[T, 4, 1], %b1: bool[4], %i1: i32[4],\n"
+    " %huge: index<1048576>[1048576, 512], %c8: f32[8], %v8: f32[T, 8, 3], %up: "
+    "index<8>) -> () {\n"
+    "%y = ";
 
 /* The inferred type as text, or "no: why". */
 static const char *gives(Arena *a, const char *op)
@@ -65,10 +69,11 @@ static void one_operand(void)
 	    {"stop %p", "index<8>[T, 2]"}, {"stop %b", "bool[T, 4]"},
 	    {"neg %p", "no: a number is wanted, not index<8>[T, 2]"},
 	    {"exp %b16", "f32[T, 4]"}, {"exp %i", "f32[T, 4]"}, {"floor %d", "f64"},
-	    {"tanh %b", "f32[T, 4]"}, {"erf %p", "no: a number"}, {"sigmoid %r", "f32[R0, 4]"},
-	    {"not %b", "bool[T, 4]"}, {"not %t", "no: a bool is wanted"},
-	    {"isnone %p", "bool[T, 2]"}, {"isnone %i", "no: an index is wanted"},
-	    {"exp %rows", "no: a number"}, {"exp", "no: takes 1 operand, not 0"},
+	    {"tanh %b", "f32[T, 4]"}, {"erf %p", "no: a number"},
+	    {"sigmoid %r", "f32[R0, 4]"}, {"not %b", "bool[T, 4]"},
+	    {"not %t", "no: a bool is wanted"}, {"isnone %p", "bool[T, 2]"},
+	    {"isnone %i", "no: an index is wanted"}, {"exp %rows", "no: a number"},
+	    {"exp", "no: takes 1 operand, not 0"},
 	    {"exp %t, %t", "no: takes 1 operand, not 2"});
 }
 
@@ -77,13 +82,16 @@ static void two_operands(void)
 	RUN({"add %b16, %t", "f32[T, 4]"}, {"add %b16, %b16", "f32[T, 4]"},
 	    {"add %i, %i", "i32[T, 4]"}, {"add %b, %b", "i32[T, 4]"},
 	    {"mul %i, %b", "i32[T, 4]"}, {"add %i, %t", "f32[T, 4]"},
-	    {"add %d, %d4", "f64[4]"}, {"add %d, %c", "f64[4]"}, {"add %d, %t", "f32[T, 4]"},
-	    {"add %d, %i", "f32[T, 4]"}, {"add %d, %i1", "f64[4]"},
-	    {"add %c, %t", "f32[T, 4]"}, {"add %m, %t", "f32[T, 2, 4]"}, {"add %m, %c8", "no: shapes of f32[T, 2, 4] and f32[8]"},
+	    {"add %d, %d4", "f64[4]"}, {"add %d, %c", "f64[4]"},
+	    {"add %d, %t", "f32[T, 4]"}, {"add %d, %i", "f32[T, 4]"},
+	    {"add %d, %i1", "f64[4]"}, {"add %c, %t", "f32[T, 4]"},
+	    {"add %m, %t", "f32[T, 2, 4]"},
+	    {"add %m, %c8", "no: shapes of f32[T, 2, 4] and f32[8]"},
 	    {"add %m, %c", "f32[T, 2, 4]"}, {"add %col, %c", "f32[T, 4, 4]"},
 	    {"add %one, %m", "f32[T, 2, 4]"}, {"add %t, %p", "no: a number"},
-	    {"div %i, %i", "f32[T, 4]"}, {"div %d, %d", "f64"}, {"div %d, %t", "f32[T, 4]"},
-	    {"div %b1, %i1", "f32[4]"}, {"mod %i, %i", "i32[T, 4]"}, {"max %b, %i", "i32[T, 4]"},
+	    {"div %i, %i", "f32[T, 4]"}, {"div %d, %d", "f64"},
+	    {"div %d, %t", "f32[T, 4]"}, {"div %b1, %i1", "f32[4]"},
+	    {"mod %i, %i", "i32[T, 4]"}, {"max %b, %i", "i32[T, 4]"},
 	    {"min %b16, %c", "f32[T, 4]"});
 }
 
@@ -121,12 +129,13 @@ static void levels(void)
 static void reductions(void)
 {
 	RUN({"sum %m {over=0}", "f32[T, 4]"}, {"sum %m {over=-1}", "f32[T, 2]"},
-	    {"sum %m {over=2}", "no: has no axis 2"}, {"sum %m {over=-3}", "no: no axis -3"},
-	    {"sum %m", "no: over must be"}, {"sum %m {over=rows}", "no: over must be"},
-	    {"sum %b {over=0}", "i32[T]"}, {"sum %i {over=0}", "i32[T]"},
-	    {"mean %i {over=0}", "f32[T]"}, {"sum %d4 {over=0}", "f64"},
-	    {"mean %b {over=tokens}", "f32[4]"}, {"sum %t {over=tokens}", "f32[4]"},
-	    {"sum %s {over=tokens}", "f32[4]"}, {"sum %t {over=sequence}", "f32[S, 4]"},
+	    {"sum %m {over=2}", "no: has no axis 2"},
+	    {"sum %m {over=-3}", "no: no axis -3"}, {"sum %m", "no: over must be"},
+	    {"sum %m {over=rows}", "no: over must be"}, {"sum %b {over=0}", "i32[T]"},
+	    {"sum %i {over=0}", "i32[T]"}, {"mean %i {over=0}", "f32[T]"},
+	    {"sum %d4 {over=0}", "f64"}, {"mean %b {over=tokens}", "f32[4]"},
+	    {"sum %t {over=tokens}", "f32[4]"}, {"sum %s {over=tokens}", "f32[4]"},
+	    {"sum %t {over=sequence}", "f32[S, 4]"},
 	    {"sum %s {over=sequence}", "no: a value of every token"},
 	    {"sum %c {over=tokens}", "no: a value of every token"},
 	    {"sum %r {over=tokens}", "no: a value of every token"},
@@ -134,25 +143,27 @@ static void reductions(void)
 	    {"any %b {over=0}", "bool[T]"}, {"all %b {over=tokens}", "bool[4]"},
 	    {"any %t {over=0}", "no: a bool"}, {"logsumexp %i {over=0}", "f32[T]"},
 	    {"sum %p {over=0}", "no: a number"}, {"softmax %b16 {over=0}", "f32[T, 4]"},
-	    {"softmax %t {over=tokens}", "f32[T, 4]"}, {"cumsum %b {over=tokens}", "i32[T, 4]"},
-	    {"cumsum %t {over=0}", "f32[T, 4]"}, {"rank %t {over=tokens}", "i32[T, 4]"},
-	    {"rank %b16 {over=0}", "i32[T, 4]"}, {"rank %p {over=0}", "no: a number"});
+	    {"softmax %t {over=tokens}", "f32[T, 4]"},
+	    {"cumsum %b {over=tokens}", "i32[T, 4]"}, {"cumsum %t {over=0}", "f32[T, 4]"},
+	    {"rank %t {over=tokens}", "i32[T, 4]"}, {"rank %b16 {over=0}", "i32[T, 4]"},
+	    {"rank %p {over=0}", "no: a number"});
 }
 
 static void choices(void)
 {
 	RUN({"topk %t {k=2}", "index<4>[T, 2]"}, {"topk %m {k=4}", "index<4>[T, 2, 4]"},
-	    {"topk %t {k=5}", "no: k = 5 of an axis of 4"}, {"topk %t {k=0}", "no: k = 0"},
-	    {"topk %t", "no: k = 0"}, {"topk %one {k=1}", "no: at least 1 axis"},
-	    {"argmax %m", "index<4>[T, 2]"}, {"argmax %t", "index<4>[T]"},
-	    {"argmax %one", "no: at least 1"}, {"gather %c8, %p", "f32[T, 2]"},
-	    {"gather %v8, %p", "f32[T, 2, 3]"}, {"gather %t, %ti", "f32[T]"},
-	    {"gather %c, %p", "no: another axis"}, {"gather %c, %none", "f32"},
-	    {"gather %t, %t", "no: an index is wanted"}, {"gather %one, %ti", "no: at least 1"},
-	    {"gather %d4, %q", "f32[T, 2]"}, {"gather %w, %ti", "bf16[T, 4]"},
-	    {"take %m, %q", "no: differ before"}, {"take %t, %q", "f32[T, 2]"},
-	    {"take %c, %p", "no: another axis"}, {"onehot %p", "bool[T, 2, 8]"},
-	    {"mask %p", "bool[T, 8]"}, {"mask %up", "bool[8]"}, {"onehot %up", "bool[8]"},
+	    {"topk %t {k=5}", "no: k = 5 of an axis of 4"},
+	    {"topk %t {k=0}", "no: k = 0"}, {"topk %t", "no: k = 0"},
+	    {"topk %one {k=1}", "no: at least 1 axis"}, {"argmax %m", "index<4>[T, 2]"},
+	    {"argmax %t", "index<4>[T]"}, {"argmax %one", "no: at least 1"},
+	    {"gather %c8, %p", "f32[T, 2]"}, {"gather %v8, %p", "f32[T, 2, 3]"},
+	    {"gather %t, %ti", "f32[T]"}, {"gather %c, %p", "no: another axis"},
+	    {"gather %c, %none", "f32"}, {"gather %t, %t", "no: an index is wanted"},
+	    {"gather %one, %ti", "no: at least 1"}, {"gather %d4, %q", "f32[T, 2]"},
+	    {"gather %w, %ti", "bf16[T, 4]"}, {"take %m, %q", "no: differ before"},
+	    {"take %t, %q", "f32[T, 2]"}, {"take %c, %p", "no: another axis"},
+	    {"onehot %p", "bool[T, 2, 8]"}, {"mask %p", "bool[T, 8]"},
+	    {"mask %up", "bool[8]"}, {"onehot %up", "bool[8]"},
 	    {"onehot %none", "no: known axis"}, {"mask %i", "no: known axis"},
 	    {"onehot %huge", "no: more than 2^48"});
 }
@@ -167,12 +178,14 @@ static void movements(void)
 	    {"slice %b16 {start=[-1], size=[1], step=[1]}", "no: leaves"},
 	    {"slice %b16 {start=[0], size=[0], step=[1]}", "no: leaves"},
 	    {"slice %b16 {start=[0], size=[1], step=[0]}", "no: leaves"},
-	    {"slice %b16 {start=[1], size=[9223372036854775807], step=[2]}", "no: leaves"},
+	    {"slice %b16 {start=[1], size=[9223372036854775807], step=[2]}",
+	     "no: leaves"},
 	    {"slice %b16 {start=[0, 0], size=[1, 1], step=[1, 1]}", "no: 2 slices"},
 	    {"slice %b16 {start=[0], size=[1]}", "no: must be lists"},
 	    {"concat %t, %c", "f32[T, 8]"}, {"concat %b16, %b16", "bf16[T, 8]"},
 	    {"concat %b16, %t", "f32[T, 8]"}, {"concat %i, %b", "i32[T, 8]"},
-	    {"concat %p, %p, %p", "index<8>[T, 6]"}, {"concat %p, %q", "no: different axes"},
+	    {"concat %p, %p, %p", "index<8>[T, 6]"},
+	    {"concat %p, %q", "no: different axes"},
 	    {"concat %m, %t", "no: differ behind"}, {"concat", "no: of nothing"},
 	    {"concat %one", "no: at least 1"}, {"concat %t, %r", "no: levels"},
 	    {"concat %d4, %t", "f32[T, 8]"});
@@ -211,11 +224,14 @@ static void emitting_infers(void)
 	Arena *a = arena_new();
 	Module *m = module_new(a, "m");
 	Fn *fn = fn_new(m, "layer");
-	Value *x = region_arg(m, fn->body, type_of(DT_bf16, LV_TOKEN, 0, 1, (int64_t[]){4}), "x");
+	Value *x = region_arg(m, fn->body,
+			      type_of(DT_bf16, LV_TOKEN, 0, 1, (int64_t[]){4}), "x");
 	Loc loc = {"a.moe", 3, 4, 5};
-	Value *c = emit_const(m, fn->body, type_scalar(DT_f32, LV_ONCE), (double[]){2}, 1, loc);
+	Value *c =
+	    emit_const(m, fn->body, type_scalar(DT_f32, LV_ONCE), (double[]){2}, 1, loc);
 	Value *y = emit2(m, fn->body, OP_mul, x, c, loc);
-	Value *z = emit3(m, fn->body, OP_select, emit2(m, fn->body, OP_lt, x, y, loc), x, y, loc);
+	Value *z = emit3(m, fn->body, OP_select, emit2(m, fn->body, OP_lt, x, y, loc), x,
+			 y, loc);
 	const char *why;
 
 	fn->outs = &z->type;

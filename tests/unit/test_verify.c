@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The verifier: for each rule a module that breaks it and the words it is refused with. */
+ * The verifier: for each rule a module that breaks it and the words it is refused with.
+ */
 #include "../../ir/ir.h"
 #include "unit.h"
 
@@ -20,7 +21,8 @@ static void check_text(Arena *a, const char *text, const char *wanted)
 	bool ok = verify(m, &why);
 	bool right = wanted ? !ok && strstr(why, wanted) != NULL : ok;
 	if (!right)
-		printf("%s\n--- wanted: %s\n--- said: %s\n", text, wanted ? wanted : "ok", why);
+		printf("%s\n--- wanted: %s\n--- said: %s\n", text, wanted ? wanted : "ok",
+		       why);
 	CHECK(right);
 	print_module(&after, m);
 	SAME_TEXT(after.s, before.s);           /* verifying changes nothing */
@@ -48,14 +50,15 @@ static void declarations(void)
 {
 	char head[200];
 
-	snprintf(head, sizeof head, "module \"m\" {%s experts E0 = 0..4 experts E1 = 4..8 ", layer);
-	RUN(head, " fn @layer() -> () { return }"
+	snprintf(head, sizeof head,
+		 "module \"m\" {%s experts E0 = 0..4 experts E1 = 4..8 ", layer);
+	RUN(head,
+	    " fn @layer() -> () { return }"
 	    " fn @w() -> (f32[2]) { %0 = tensor {name=\"t\"} : f32[2] return %0 }"
 	    " fn @g.0() -> (f32[2]) { %0 = tensor {name=\"t\"} : f32[2] return %0 }"
 	    " fn @e() -> (f32[E1, 2]) { %0 = param {name=\"e\"} : f32[E1, 2] return %0 }"
 	    " param e: f32[E1, 2] }",
-	    {"", NULL},
-	    {"experts E2 = 7..8", "E2 is empty or meets"},
+	    {"", NULL}, {"experts E2 = 7..8", "E2 is empty or meets"},
 	    {"experts E2 = 8..9", "experts up to 9, but the layer has 8"},
 	    {"param a: f32[E2, 2]", "an expert range that does not exist"},
 	    {"param a: f32[T, 2]", "parameter a is neither once nor"},
@@ -72,12 +75,14 @@ static void declarations(void)
 	    {"state s: f32[S, 2] per sequence init=0", NULL},
 	    {"state s: f32[2] per sequence init=0", "must be of level S per sequence"},
 	    {"state s: f32[S, 2] per call init=0", "must be of level S per sequence"},
-	    {"param w: f32[3, 2] panel p: f32 streams=[w, w] n=3 k=2 cols=1 kpack=1", NULL},
+	    {"param w: f32[3, 2] panel p: f32 streams=[w, w] n=3 k=2 cols=1 kpack=1",
+	     NULL},
 	    {"param w: f32[3, 2] panel p: f32 streams=[w] n=2 k=2 cols=1 kpack=1",
 	     "stream w is no parameter [2, 2]"},
 	    {"param w: f32[3, 2] panel p: f32 E0 streams=[w] n=3 k=2 cols=1 kpack=1",
 	     "stream w is no parameter"},
-	    {"panel p: f32 E2 streams=[w] n=3 k=2 cols=1 kpack=1", "panel p is of no range"});
+	    {"panel p: f32 E2 streams=[w] n=3 k=2 cols=1 kpack=1",
+	     "panel p is of no range"});
 	RUN("module \"m\" {", "}",
 	    {"", "the first function must be @layer"},
 	    {"fn @f() -> () { return } fn @layer() -> () { return }", "must be @layer"},
@@ -86,8 +91,9 @@ static void declarations(void)
 
 #define ARGS "%x: f32[T, 4], %b: bool[T], %c: bool, %n: f32, %i: i32[T, 2]," \
 	     " %p: index<8>[T, 2], %b16: bf16[T, 4], %s: f32[S, 4], %k: f32[T, 2, 4]"
-#define DECLARATIONS                                                                  \
-	" experts E0 = 0..4 experts E1 = 4..8 param w: bf16[3, 4] param g: f32[E0, 3, 4]" \
+#define DECLARATIONS                                                                     \
+	" experts E0 = 0..4 experts E1 = 4..8 param w: bf16[3, 4] param g: f32[E0, 3, "  \
+	"4]"                                                                             \
 	" state st: f32[S, 4] per sequence init=0 state cnt: i32 per call init=0 "
 #define FNS                                                                         \
 	" fn @f(%a: f32[T, 4]) -> (f32[T], f32) { %0 = sum %a {over=0} : f32[T]"      \
@@ -104,7 +110,8 @@ static void sources(void)
 	    " fn @load() -> (f32) { %0 = tensor {name=\"t\"} : f32 return %0 } }",
 	    {"%y = param {name=\"w\"} : bf16[3, 4]", NULL},
 	    {"%y = param {name=\"g\"} : f32[E0, 3, 4]", NULL},
-	    {"%y = param {name=\"g\"} : f32[E1, 3, 4]", "no such parameter once an expert"},
+	    {"%y = param {name=\"g\"} : f32[E1, 3, 4]",
+	     "no such parameter once an expert"},
 	    {"%y = param {name=\"w\"} : f32[3, 4]", "must give bf16[3, 4]"},
 	    {"%y = param {name=\"q\"} : f32", "no such parameter"},
 	    {"%y = param {name=3} : f32", "has no name"},
@@ -120,8 +127,8 @@ static void sources(void)
 	    {"%y = const {value=[-1]} : index<0>", NULL},
 	    {"%y = const {value=[-2]} : index<4>", "-2 is no index"},
 	    {"%y = iota : i32[4]", NULL}, {"%y = iota : i32", "gives one axis"},
-	    {"%y = iota : index<3>[4]", "cannot count in"},
-	    {"%y = tokens : f64", NULL}, {"%y = tokens : f32", "must give f64"},
+	    {"%y = iota : index<3>[4]", "cannot count in"}, {"%y = tokens : f64", NULL},
+	    {"%y = tokens : f32", "must give f64"},
 	    {"%y = step : f64[2]", "must give f64"}, {"%y = position : i32[T]", NULL},
 	    {"%y = position : i32", "must give i32[T]"},
 	    {"%y = uniform {site=1} : f32[T, 3]", NULL},
@@ -151,10 +158,10 @@ static void types(void)
 	    {"%y = add %x : f32[T, 4]", "takes 2 operands"},
 	    {"%y, %z = add %x, %x : f32, f32", "gives 1 results"},
 	    {"%y = sum %x {over=3} : f32[T]", "has no axis 3"},
-	    {"%y = concat %x, %x : f32[T, 8]", NULL},
-	    {"%y = cast %x : bf16[T, 4]", NULL},
+	    {"%y = concat %x, %x : f32[T, 8]", NULL}, {"%y = cast %x : bf16[T, 4]", NULL},
 	    {"%y = cast %x : bf16[4]", "must give bf16[T, 4]"},
-	    {"%y = cast %p : i32[T, 2]", NULL}, {"%y = cast %p {given=pick} : index<8>[T, 2]", NULL},
+	    {"%y = cast %p : i32[T, 2]", NULL},
+	    {"%y = cast %p {given=pick} : index<8>[T, 2]", NULL},
 	    {"%y = cast %p : index<4>[T, 2]", "only `index` makes a choice"},
 	    {"%y = cast %i : index<4>[T, 2]", "only `index` makes a choice"},
 	    {"%y = cast %x : f64[T, 4]", "f64 is for what exists once"},
@@ -170,7 +177,8 @@ static void types(void)
 	    {"%y = blockwise %k {a=3, b=2} : f32[T, 3, 7]", "do not cover"},
 	    {"%y = blockwise %k {a=3, b=2} : f32[T, 4, 9]", "do not cover"},
 	    {"%y = blockwise %k {b=2} : f32[T, 4, 7]", "do not cover"},
-	    {"%y = blockwise %k {a=9223372036854775807, b=2} : f32[T, 4, 7]", "do not cover"},
+	    {"%y = blockwise %k {a=9223372036854775807, b=2} : f32[T, 4, 7]",
+	     "do not cover"},
 	    {"%y = blockwise %x {a=1, b=1} : f32[T, 4]", "the two axes"},
 	    {"%y = neg %x : f32[R2, 4]", "an expert range that does not exist"},
 	    {"%y = neg %x : f64[T, 4]", "f64 is for what exists once"},
@@ -187,9 +195,12 @@ static void routing(void)
 	    " return }" FNS " }",
 	    {"%y = experts %p, %x {fns=[@e0, @e1], counts=[4, 4]} : f32[T, 2, 4]", NULL},
 	    {"%y = experts %p, %k {fns=[@e0, @e1], counts=[4, 4]} : f32[T, 2, 4]", NULL},
-	    {"%y = experts %p, %x {fns=[@e0], counts=[4]} : f32[T, 2, 4]", "choices of 8"},
-	    {"%y = experts %p, %x {fns=[@e0, @e1], counts=[4]} : f32[T, 2, 4]", "one length"},
-	    {"%y = experts %p, %x {fns=[@e0, @e1], counts=[4, 0]} : f32[T, 2, 4]", "positive"},
+	    {"%y = experts %p, %x {fns=[@e0], counts=[4]} : f32[T, 2, 4]",
+	     "choices of 8"},
+	    {"%y = experts %p, %x {fns=[@e0, @e1], counts=[4]} : f32[T, 2, 4]",
+	     "one length"},
+	    {"%y = experts %p, %x {fns=[@e0, @e1], counts=[4, 0]} : f32[T, 2, 4]",
+	     "positive"},
 	    {"%y = experts %p, %x {fns=[@e1, @e0], counts=[4, 4]} : f32[T, 2, 4]",
 	     "@e1 must take rows of the range 0 .. 4"},
 	    {"%y = experts %p, %x {fns=[@e0, @wide], counts=[4, 4]} : f32[T, 2, 4]",
@@ -198,7 +209,8 @@ static void routing(void)
 	     "take one value and give one"},
 	    {"%y = experts %p, %x {fns=[@e0, @no], counts=[4, 4]} : f32[T, 2, 4]",
 	     "no function @no"},
-	    {"%y = experts %p, %x {fns=[@e0, @e1], counts=[4, 4]} : f32[T, 2, 5]", "gives f32"},
+	    {"%y = experts %p, %x {fns=[@e0, @e1], counts=[4, 4]} : f32[T, 2, 5]",
+	     "gives f32"},
 	    {"%y = experts %p, %x {fns=[@e0, @e1], counts=[4, 4]} : f32[T, 3, 4]",
 	     "a vector for each choice"},
 	    {"%y = experts %i, %x {fns=[@e0, @e1], counts=[4, 4]} : f32[T, 2, 4]",
@@ -219,7 +231,8 @@ static void routing(void)
 	    {"%y = collect %v, %r : f32[T, 4]", "gives [T, k, ..]"},
 	    {"%y = collect %v, %r1 : f32[T, 2, 4]", "is not of the rows"},
 	    {"%w = cast %p : f32[T, 2] %y = combine %v, %w, %r : f32[T, 4]", NULL},
-	    {"%w = cast %p : f32[T, 2] %y = combine %v, %w, %r : bf16[T, 4]", "must give f32"},
+	    {"%w = cast %p : f32[T, 2] %y = combine %v, %w, %r : bf16[T, 4]",
+	     "must give f32"},
 	    {"%y = combine %v, %n, %r : f32[T, 4]", "weights must be [T, k]"},
 	    {"%y = combine %v, %p, %r : f32[T, 4]", "choices cannot be summed"},
 	    {"%y = combine %x, %i, %r : f32[T, 4]", "is not of the rows"});
@@ -232,8 +245,10 @@ static void regions(void)
 	    {"%y = if %b : f32[T, 4] { yield %x } { yield %x }", "must be one bool"},
 	    {"%y = if %c : f32[T, 4] { yield %x }", "has 2 regions, not 1"},
 	    {"%y = if %c : f32[T, 4] { yield %x } { yield }", "region 1 must yield 1"},
-	    {"%y = if %c : f32[T, 4] { yield %x } { yield %b16 }", "region 1 yields bf16"},
-	    {"%y = if %c : f32[T, 4] { (%q: f32): yield %x } { yield %x }", "no arguments"},
+	    {"%y = if %c : f32[T, 4] { yield %x } { yield %b16 }",
+	     "region 1 yields bf16"},
+	    {"%y = if %c : f32[T, 4] { (%q: f32): yield %x } { yield %x }",
+	     "no arguments"},
 	    {"%y = if %c : f32[T, 4] { } { yield %x }", "must end in yield"},
 	    {"%y = if %c : f32[T, 4] { %q = neg %x : f32[T, 4] } { yield %x }",
 	     "must end in yield"},
@@ -241,15 +256,20 @@ static void regions(void)
 	    {"%y = if %c : f32[T, 4] { return } { yield %x }", "not regions"},
 	    {"%y = where %b : f32[T, 4] { yield %x } { yield %x }", NULL},
 	    {"%y = where %b : f32[T, 4] { %o = const {value=[1]} : f32[4] yield %o }"
-	     " { yield %x }", NULL},
+	     " { yield %x }",
+	     NULL},
 	    {"%y = where %b : f32[4] { %o = const {value=[1]} : f32[4] yield %o }"
-	     " { yield %x }", "region 1 yields f32[T, 4]"},
+	     " { yield %x }",
+	     "region 1 yields f32[T, 4]"},
 	    {"%y = where %c : f32[T, 4] { yield %x } { yield %x }", "one bool a token"},
-	    {"%y = repeat %x {max=3} : f32[T, 4] { (%v: f32[T, 4]): yield %v, %c }", NULL},
+	    {"%y = repeat %x {max=3} : f32[T, 4] { (%v: f32[T, 4]): yield %v, %c }",
+	     NULL},
 	    {"%y = repeat %n {max=3} : f32[T, 4] { (%v: f32[T, 4]):"
-	     " %s1 = sum %v {over=0} : f32[T] yield %v, %c }", "value 0 changes its type"},
+	     " %s1 = sum %v {over=0} : f32[T] yield %v, %c }",
+	     "value 0 changes its type"},
 	    {"%y = repeat %x : f32[T, 4] { (%v: f32[T, 4]): yield %v, %c }", "no {max}"},
-	    {"%y = repeat %x {max=0} : f32[T, 4] { (%v: f32[T, 4]): yield %v, %c }", "no {max}"},
+	    {"%y = repeat %x {max=0} : f32[T, 4] { (%v: f32[T, 4]): yield %v, %c }",
+	     "no {max}"},
 	    {"%y = repeat %x {max=3} : f32[T, 4] { yield %x, %c }", "as many values"},
 	    {"%y = repeat %x {max=3} : f32[T, 4] { (%v: f32[T, 4]): yield %v }",
 	     "must yield 2 values"},
@@ -257,25 +277,26 @@ static void regions(void)
 	     "must be one bool"},
 	    {"%y = repeat %x {max=3} : f32[T, 4] { (%v: f32[T, 5]): yield %x, %c }",
 	     "value 0 changes its type"},
-	    {"%f, %o = scan %s : f32[S, 4], f32[T, 4] { (%v: f32[T, 4]): yield %x, %v }", NULL},
+	    {"%f, %o = scan %s : f32[S, 4], f32[T, 4] { (%v: f32[T, 4]): yield %x, %v }",
+	     NULL},
 	    {"%f = scan %s : f32[S, 4] { (%v: f32[S, 4]): yield %v }", "state 0 changes"},
 	    {"%f = scan %x : f32[S, 4] { (%v: f32[T, 4]): yield %v }", "state 0 changes"},
-	    {"%f = scan %s : f32[T, 4] { (%v: f32[T, 4]): yield %v }", "must be of level S"},
+	    {"%f = scan %s : f32[T, 4] { (%v: f32[T, 4]): yield %v }",
+	     "must be of level S"},
 	    {"%f, %o = scan %s : f32[S, 4], f32[S, 4] { (%v: f32[T, 4]): yield %v, %v }",
 	     "result 1 must be of level T"},
 	    {"%f = scan %s : f32[S, 4] { (%v: f32[T, 4]): yield %b16 }", "yields bf16"},
-	    {"scan { yield }", "takes states"},
-	    {"yield", "ends regions, not functions"},
-	    {"return", "ops follow"},
-	    {"%y = neg %x : f32[T, 4] return", "ops follow"});
+	    {"scan { yield }", "takes states"}, {"yield", "ends regions, not functions"},
+	    {"return", "ops follow"}, {"%y = neg %x : f32[T, 4] return", "ops follow"});
 }
 
 static void calls_and_returns(void)
 {
-	RUN("module \"m\" {" DECLARATIONS "fn @layer(" ARGS ") -> (f32[T, 4]) {", "}" FNS "}",
-	    {"return %x", NULL}, {"return", "the function gives 1 values"},
+	RUN("module \"m\" {" DECLARATIONS "fn @layer(" ARGS ") -> (f32[T, 4]) {",
+	    "}" FNS "}", {"return %x", NULL}, {"return", "the function gives 1 values"},
 	    {"return %b16", "result 0 must be f32[T, 4], not bf16[T, 4]"},
-	    {"return %s", "result 0 must be"}, {"yield %x", "ends regions, not functions"},
+	    {"return %s", "result 0 must be"},
+	    {"yield %x", "ends regions, not functions"},
 	    {"", "a function must end in return"},
 	    {"%y, %z = call %x {fn=@f} : f32[T], f32 return %x", NULL},
 	    {"%y, %z = call %x {fn=@q} : f32[T], f32 return %x", "no function @q"},
@@ -285,7 +306,8 @@ static void calls_and_returns(void)
 	    {"%y, %z = call %x {fn=@f} : f32[T], f32[T] return %x", "result 1 is f32"});
 	RUN("module \"m\" { fn @layer() -> () { call {fn=@a} return }", "}",
 	    {"fn @a() -> () { call {fn=@b} return } fn @b() -> () { return }", NULL},
-	    {"fn @a() -> () { call {fn=@b} return } fn @b() -> () { call {fn=@a} return }",
+	    {"fn @a() -> () { call {fn=@b} return } fn @b() -> () { call {fn=@a} return "
+	     "}",
 	     "calls itself"},
 	    {"fn @a() -> () { call {fn=@layer} return }", "@layer calls itself"});
 }
@@ -298,7 +320,8 @@ static void calls_do_not_explode(void)
 
 	text_add(&t, "module \"m\" { fn @layer() -> () { call {fn=@f0} return }");
 	for (int i = 0; i < 30; i++)
-		text_printf(&t, "fn @f%d() -> () { call {fn=@f%d} call {fn=@f%d} return }", i,
+		text_printf(&t,
+			    "fn @f%d() -> () { call {fn=@f%d} call {fn=@f%d} return }", i,
 			    i + 1, i + 1);
 	text_add(&t, "fn @f30() -> () { return } }");
 	check_text(a, t.s, "is of more than 2^24 ops");
@@ -315,14 +338,18 @@ static void kernels(void)
 {
 	RUN("module \"m\" { target \"x86-64-v3\"" DECLARATIONS
 	    "panel p: f32 E0 streams=[g] n=3 k=4 cols=16 kpack=1 "
-	    "fn @layer(" ARGS ") -> () {", " return }" FNS " }",
-	    {"%y = kernel {kind=map, over=T} : f32[T, 4] { %v = neg %x : f32[T, 4] yield %v }",
+	    "fn @layer(" ARGS ") -> () {",
+	    " return }" FNS " }",
+	    {"%y = kernel {kind=map, over=T} : f32[T, 4] { %v = neg %x : f32[T, 4] yield "
+	     "%v }",
 	     NULL},
 	    {"%y = kernel {kind=map, over=R1} : f32[T, 4] { yield %x }", NULL},
-	    {"%y = kernel {kind=map, over=R2} : f32[T, 4] { yield %x }", "{over} must be"},
+	    {"%y = kernel {kind=map, over=R2} : f32[T, 4] { yield %x }",
+	     "{over} must be"},
 	    {"%y = kernel {kind=map, over=Q} : f32[T, 4] { yield %x }", "{over} must be"},
 	    {"%y = kernel {kind=map} : f32[T, 4] { yield %x }", "{over} must be"},
-	    {"%y = kernel {kind=magic, over=T} : f32[T, 4] { yield %x }", "{kind} must be"},
+	    {"%y = kernel {kind=magic, over=T} : f32[T, 4] { yield %x }",
+	     "{kind} must be"},
 	    {"%y = kernel {kind=map, over=T} : f32[T, 4] { yield %n }", "yields f32 for"},
 	    {"%y = kernel {kind=map, over=T} : f32[T, 4] { yield }", "must yield 1"},
 	    {"%y = kernel {kind=map, over=T} : f32[T, 4] { (%q: f32): yield %x }",
@@ -334,13 +361,17 @@ static void kernels(void)
 	     "stands outside of a kernel"},
 	    {"%y = state {name=\"cnt\"} : i32 next %y {name=\"cnt\"}", NULL},
 	    {"kernel {kind=map, over=T} { %u = unpack {panel=\"p\", stream=0} :"
-	     " f32[E0, 3, 4] yield }", NULL},
+	     " f32[E0, 3, 4] yield }",
+	     NULL},
 	    {"kernel {kind=map, over=T} { %u = unpack {panel=\"p\", stream=\"g\"} :"
-	     " f32[E0, 3, 4] yield }", NULL},
+	     " f32[E0, 3, 4] yield }",
+	     NULL},
 	    {"kernel {kind=map, over=T} { %u = unpack {panel=\"p\", stream=1} :"
-	     " f32[E0, 3, 4] yield }", "has no such {stream}"},
+	     " f32[E0, 3, 4] yield }",
+	     "has no such {stream}"},
 	    {"kernel {kind=map, over=T} { %u = unpack {panel=\"p\", stream=0} :"
-	     " f32[3, 4] yield }", "must give f32[E0, 3, 4]"});
+	     " f32[3, 4] yield }",
+	     "must give f32[E0, 3, 4]"});
 }
 
 /* ---- what no text can say ---- */
@@ -448,9 +479,9 @@ static void messages_name_function_and_op(void)
 	arena_free(b.a);
 }
 
-SUITE("verify",
-      {"declarations", declarations}, {"sources", sources}, {"types", types},
-      {"routing", routing}, {"regions", regions}, {"calls and returns", calls_and_returns},
+SUITE("verify", {"declarations", declarations}, {"sources", sources}, {"types", types},
+      {"routing", routing}, {"regions", regions},
+      {"calls and returns", calls_and_returns},
       {"calls do not explode", calls_do_not_explode}, {"kernels", kernels},
       {"broken structure", broken_structure},
       {"messages name function and op", messages_name_function_and_op})
