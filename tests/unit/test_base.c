@@ -190,7 +190,9 @@ static void internal_errors_exit_with_70(void)
 		ice_at("/x/y/tile.c", 88, "row block %d", 6);
 	}
 	close(ends[1]);
-	ssize_t n = read(ends[0], text, sizeof text - 1);
+	size_t n = 0;
+	for (ssize_t r; (r = read(ends[0], text + n, sizeof text - 1 - n)) > 0;)
+		n += (size_t)r;
 	close(ends[0]);
 	waitpid(child, &status, 0);
 	CHECK(n > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 70);
