@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * elab_layer: a layer's declarations, and what is checked when it ends. */
+#include "elab.h"
+
+#include <string.h>
+
+void run_input(Elab *e, const Node *n)
+{
+	Layer *l = e->layer;
+	Module *m = l->m;
+	Frame *f = e->frame;
+	bool has_t;
+	Type t;
+
+	if (scope_find(f->scope, f->root->up, n->s)) {
+		say(e, n->loc, "use a new name", "there is already a `%s`", n->s);
+		return;
+	}
+	bool first = l->first_input.rank == 0 && m->width == 0;
+	if (!type_eval(e, n->kids[0], true, &t, &has_t)) {
+		scope_add(e, f->scope, n->s, val_poison(), n->loc);
+		return;
+	}
+	if (t.dtype == DT_f64)
+		t.dtype = DT_f32;
+	if (first && (!has_t || t.rank != 1)) {
+		say(e, n->loc, arena_printf(e->a, "`input %s: f32[T, 512]`", n->s),
+		    "the first input is the token: one vector for each of the T tokens");
+		return;
+	}
+	if (first) {
+		l->first_input = t;
+		l->wtype = t.dtype == DT_bf16 || t.dtype == DT_f16 ? t.dtype : DT_f32;
+		l->token = n->s;
+		m->width = t.dim[0];
+		f->width = val_num((double)t.dim[0]);
+	}
+	const Val *given = l->ninputs < l->ngiven ? &l->given[l->ninputs] : NULL;
+	Val v = val_ir(region_arg(m, f->fn->body, t, n->s));
+	if (given && given->kind == V_IR && !shape_equal(&given->v->type, &t)) {
+		say(e, l->call, NULL, "`%s` of %s is %s, not %s", n->s, m->name,
+		    type_words(e, &t), type_words(e, &given->v->type));
+		v = val_poison();
+	}
+	l->ninputs++;
+	scope_add(e, f->scope, n->s, v, n->loc);
+}
+
+static bool route_values(Elab *e, const Node *call, Val *out)
+{
+	const Node *callee = call->kind == N_CALL ? call->kids[0] : call;
+	Layer *l = e->layer;
+	Frame *f = e->frame;
+	Unit *unit;
+
+	if (callee->kind != N_NAME) {
+		say(e, call->loc, "`route softmax_topk(2)`", "`route` takes a policy's call");
+		return false;
+	}
+	const Node *def = function_find(e, callee->s, &unit);
+	if (!def) {
+		int n;
+		const char *const *names = function_names(e, &n);
+		say(e, callee->loc, fix_near(e, callee->s, names, n),
+		    "there is no policy `%s`", callee->s);
+		return false;
+	}
+	if (def->kind != N_POLICY) {
+		say(e, callee->loc, NULL, "`%s` is %s, not a policy", callee->s,
+		    def->kind == N_DEF ? "a def" : "an expert");
+		return false;
+	}
+	if (!l->token) {
+		say(e, call->loc, "declare `input` first", "there is no token to route yet");
+		return false;
+	}
+	Binding *b = scope_find(f->scope, NULL, l->token);
+	l->policy = callee->s;
+	l->route_call = true;
+	int n = call_function(e, def, unit, call, b ? &b->val : NULL, out);
+	l->route_call = false;
+	return n == 2;
+}
+
+void run_route(Elab *e, const Node *n)
+{
+	static const char *const names[2] = {"pick", "weight"};
+	Layer *l = e->layer;
+	Frame *f = e->frame;
+	Val out[MAX_ARGS];
+
+	if (l->policy) {
+		say(e, n->loc, "call the second policy as a function: `a, b = policy(x)`",
+		    "a second `route`");
+		return;
+	}
+	bool ok = need_experts(e, n->loc) && route_values(e, n->kids[0], out);
+	if (!l->policy)
+		l->policy = "the policy";
+	for (int i = 0; i < 2; i++) {
+		Binding *b = scope_find(f->root, f->root->up, names[i]);
+		Val v = ok ? out[i] : val_poison();
+		if (v.kind == V_IR)
+			v.v->name = names[i];
+		if (b) {
+			say(e, n->loc, "rename it", "`%s` is bound already (line %d); `route` "
+			    "binds it", names[i], b->loc.line);
+			b->val = v;
+		} else {
+			scope_add(e, f->root, names[i], v, n->loc);
+		}
+	}
+}
+
+void run_output(Elab *e, const Node *n)
+{
+	Layer *l = e->layer;
+
+	if (l->outputs.n || l->output_poison) {
+		say(e, n->loc, "`output a, b`", "a second `output`");
+		return;
+	}
+	for (int i = 0; i < n->nkids; i++) {
+		const Node *k = n->kids[i];
+		Value *v = computed(e, eval(e, k), k->loc);
+		bool first = i == 0;
+		if (!v) {
+			l->output_poison = true;
+			continue;
+		}
+		if (first && v->type.level != LV_TOKEN) {
+			say(e, k->loc, NULL, "the first output must be one row a token");
+			l->output_poison = true;
+		}
+		if (v->type.dtype == DT_f64)
+			v = as_dtype(e, v, DT_f32, k->loc);
+		if (first && v && v->type.dtype == DT_f32)
+			v = as_dtype(e, v, l->first_input.dtype, k->loc);
+		if (!v)
+			return;
+		vec_push(e->a, &l->outputs, v);
+		const char *name = k->kind == N_NAME || k->kind == N_FIELD ? k->s : NULL;
+		if (!name)
+			name = first ? "y" : arena_printf(e->a, "y%d", i);
+		vec_push(e->a, &l->output_names, name);
+	}
+}
+
+void run_loss(Elab *e, const Node *n)
+{
+	Layer *l = e->layer;
+	Val v = eval(e, n->kids[0]);
+
+	if (v.kind == V_POISON)
+		return;
+	Value *x = number_f32(e, v, n->loc);
+	if (!x)
+		return;
+	if (x->type.rank || x->type.level != LV_ONCE) {
+		say(e, n->kids[0]->loc, x->type.rank ? "`sum(..)` or `mean(..)`"
+						     : "`mean(.., over: tokens)`",
+		    "a loss is one number a call; this is %s%s", type_words(e, &x->type),
+		    x->type.level == LV_ONCE ? ""
+		    : arena_printf(e->a, " and %s", level_text(&x->type)));
+		return;
+	}
+	vec_push(e->a, &l->losses, x);
+}
+
+void run_group(Elab *e, const Node *n)
+{
+	const Node *k = n->kids[0];
+	Layer *l = e->layer;
+
+	if (l->group_loc.line) {
+		say(e, n->loc, NULL, "a second `group`");
+		return;
+	}
+	l->group_loc = n->loc;
+	if (k->kind == N_NAME && strcmp(k->s, "sequence") == 0)
+		l->m->group = -1;
+	else
+		need_int(e, eval(e, k), k->loc, "the tokens of a group", 1, MAX_DIM,
+			 &l->m->group);
+}
+
+void run_defer(Elab *e, const Node *n)
+{
+	Val c = eval(e, n->kids[0]);
+	int64_t rows;
+
+	need_int(e, eval(e, n->kids[1]), n->kids[1]->loc, "the rows of the queue", 1, MAX_DIM,
+		 &rows);
+	if (e->layer->defer_loc.line)
+		say(e, n->loc, NULL, "a second `defer`");
+	e->layer->defer_loc = n->loc;
+	if (c.kind == V_POISON)
+		return;
+	Value *v = computed(e, c, n->loc);
+	if (v && (v->type.dtype != DT_bool || v->type.rank))
+		say(e, n->kids[0]->loc, "`all(pick == none)`",
+		    "what is deferred must be one bool a token, not %s", type_words(e, &v->type));
+}
+
+void run_causal(Elab *e, const Node *n)
+{
+	e->layer->causal = true;
+	e->layer->causal_loc = n->loc;
+}
+
+void run_weights(Elab *e, const Node *n)
+{
+	vec_push(e->a, &e->layer->weights, ((WeightsBlock){n->kids[0], n}));
+}
+
+/* `weight @ experts(pick, x)`, as if it were written. */
+static void default_output(Elab *e, Layer *l)
+{
+	Loc loc = l->def->loc;
+	Node pick = {.kind = N_NAME, .s = "pick", .loc = loc};
+	Node weight = {.kind = N_NAME, .s = "weight", .loc = loc};
+	Node token = {.kind = N_NAME, .s = l->token, .loc = loc};
+	Node experts = {.kind = N_EXPERTS, .loc = loc};
+	Node call = {.kind = N_CALL, .nkids = 3, .loc = loc,
+		     .kids = (Node *[]){&experts, &pick, &token}};
+	Node product = {.kind = N_BINARY, .op = O_MATMUL, .nkids = 2, .loc = loc,
+			.kids = (Node *[]){&weight, &call}};
+	Node output = {.kind = N_OUTPUT, .nkids = 1, .loc = loc, .kids = (Node *[]){&product}};
+
+	if (l->outputs.n || l->output_poison)
+		return;
+	if (!l->policy) {
+		say(e, loc, "add `output ..`, or `route ..`", "layer `%s` has no output",
+		    l->m->name);
+		return;
+	}
+	run_output(e, &output);
+}
+
+static void check_group(Elab *e, Layer *l)
+{
+	if (!l->group_loc.line || l->m->group < 0)
+		return;
+	for (int i = 0; i < l->m->states.n; i++)
+		if (l->m->states.at[i].scope == PER_SEQUENCE) {
+			say(e, l->group_loc, "`group sequence`",
+			    "a group may cut a sequence, whose state `%s` is",
+			    l->m->states.at[i].name);
+			return;
+		}
+}
+
+static void close_layer(Elab *e, Layer *l)
+{
+	bool losses = e->opt->losses && !l->outer;
+	int n = l->outputs.n + (losses ? l->losses.n : 0);
+	Fn *fn = l->frame->fn;
+	Value **v = NEWN(e->a, Value *, (size_t)n);
+
+	fn->outs = NEWN(e->a, Type, (size_t)n);
+	fn->out_names = NEWN(e->a, const char *, (size_t)n);
+	for (int i = 0; i < n; i++) {
+		int loss = i - l->outputs.n;
+		v[i] = loss < 0 ? l->outputs.at[i] : l->losses.at[loss];
+		fn->outs[i] = v[i]->type;
+		fn->out_names[i] = loss < 0 ? l->output_names.at[i]
+					    : arena_printf(e->a, "loss%d", loss);
+	}
+	fn->nouts = n;
+	l->m->nlosses = n - l->outputs.n;
+	op_give(e, OP_return, n, v, l->def->loc);
+}
+
+bool run_layer(Elab *e, const Node *def, Layer *l)
+{
+	Frame *f = NEW(e->a, Frame), *outer = e->frame;
+	Layer *up = e->layer;
+	int errors = e->errors;
+
+	l->def = def;
+	l->m = module_new(e->a, def->s);
+	l->expert = -1;
+	l->wtype = DT_COUNT;
+	*f = (Frame){.caller = l->outer ? outer : NULL, .def = def, .name = def->s,
+		     .unit = l->unit, .prefix = "", .range = -1, .call = l->call};
+	f->scope = f->root = scope_new(e, e->family ? e->family : l->unit->constants);
+	f->fn = fn_new(l->m, "layer");
+	f->region = f->fn->body;
+	l->frame = f;
+	e->frame = f;
+	e->layer = l;
+	run_block(e, def->kids[1]);
+	if (l->outer && l->ninputs != l->ngiven && !e->fatal)
+		say(e, l->call, NULL, "%s has %d input%s, not %d", def->s, l->ninputs,
+		    l->ninputs == 1 ? "" : "s", l->ngiven);
+	if (!l->token && !e->fatal)
+		say(e, def->loc, "`input x: f32[T, 512]`", "layer `%s` has no input", def->s);
+	else if (!e->fatal)
+		default_output(e, l);
+	if (!e->fatal) {
+		check_states(e, l);
+		check_group(e, l);
+		check_causal(e, l);
+	}
+	bool ok = e->errors == errors && !e->fatal;
+	if (ok)
+		close_layer(e, l);
+	e->frame = outer;
+	e->layer = up;
+	return ok;
+}
+
+/* A layer called by a model: run for its types; one value for each output. */
+int call_layer(Elab *e, const Node *def, const Node *call, Val *outs)
+{
+	Val given[MAX_ARGS];
+	Layer *l = NEW(e->a, Layer);
+	int n = 0;
+
+	for (Layer *k = e->layer; k; k = k->outer)
+		if (k->def == def || !k->def || k->def->kind != N_MODEL) {
+			say(e, call->loc, NULL, k->def == def ? "%s calls itself"
+				: "only a model calls a layer; `%s` is one", def->s);
+			return -1;
+		}
+	for (int i = 1; i < call->nkids && n < MAX_ARGS; i++) {
+		const Node *k = call->kids[i];
+		if (k->kind == N_NAMED && strcmp(k->s, "name") == 0)
+			continue;
+		given[n] = eval(e, k->kind == N_NAMED ? k->kids[0] : k);
+		if (given[n++].kind == V_POISON)
+			return -1;
+	}
+	*l = (Layer){.outer = e->layer, .given = given, .ngiven = n, .call = call->loc,
+		     .unit = e->frame->unit, .number = -1, .stored = DT_COUNT};
+	if (!run_layer(e, def, l))
+		return -1;
+	Op *op = op_start(e, OP_call, 0, NULL, 0, call->loc);
+	Type types[MAX_ARGS];
+	n = MIN(l->outputs.n, MAX_ARGS);
+	for (int i = 0; i < n; i++)
+		types[i] = l->outputs.at[i]->type;
+	op_results(e, op, n, types);
+	op_append(e->frame->region, op);
+	for (int i = 0; i < n; i++)
+		outs[i] = val_ir(op->outs[i]);
+	return n;
+}

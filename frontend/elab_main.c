@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * elab_main: fe_compile and fe_check. */
+#include "elab.h"
+
+static void reset(Elab *e)
+{
+	e->steps = e->ops = 0;
+	e->max_ops = MAX_OPS;
+	e->ncalls = e->sites = 0;
+	e->calls.n = e->names.n = 0;
+	e->twice = (Loc){0};
+}
+
+static bool start(Elab *e, Arena *a, Diag *d, const FeOptions *opt)
+{
+	*e = (Elab){.a = a, .d = d, .opt = opt};
+	reset(e);
+	e->std = unit_load(e, "std.moe", std_moe, true);
+	if (!e->std)
+		ice("std.moe does not parse");
+	e->main = unit_load(e, opt->file, opt->text, false);
+	if (!e->main || !unit_imports(e, e->main))
+		return false;
+	scratch_layer(e, e->main);
+	unit_constants(e, e->std);
+	unit_constants(e, e->main);
+	return e->errors == 0;
+}
+
+static Layer *layer_new(Elab *e, const char *stack, int64_t number)
+{
+	Layer *l = NEW(e->a, Layer);
+
+	l->unit = e->main;
+	l->stack = stack;
+	l->number = number;
+	l->stored = DT_COUNT;
+	return l;
+}
+
+Module *fe_compile(Arena *a, Diag *d, const FeOptions *opt)
+{
+	const char *stack;
+	int64_t number;
+	Elab e;
+
+	if (!start(&e, a, d, opt))
+		return NULL;
+	const Node *def = choose_layer(&e, &stack, &number);
+	if (!def || e.errors)
+		return NULL;
+	if (def->kind == N_MODEL) {
+		say(&e, def->loc, "compile its layers one by one", "models are not compiled yet");
+		return NULL;
+	}
+	reset(&e);
+	Layer *l = layer_new(&e, stack, number);
+	e.layer->stack = stack;
+	e.layer->number = number;
+	if (e.in_family)
+		l->stored = stored_dtype(&e, def);
+	e.lowering = true;
+	if (!run_layer(&e, def, l))
+		return NULL;
+	if (l->defer_loc.line)
+		say(&e, l->defer_loc, NULL, "`defer` is not compiled yet");
+	load_functions(&e, l);
+	return e.errors || e.fatal ? NULL : l->m;
+}
+
+bool fe_check(Arena *a, Diag *d, const FeOptions *opt)
+{
+	Elab e;
+
+	if (!start(&e, a, d, opt))
+		return false;
+	for (int i = 0; i < e.main->ast->nkids && !e.fatal; i++) {
+		const Node *n = e.main->ast->kids[i];
+		if (n->kind != N_LAYER_DEF && n->kind != N_MODEL)
+			continue;
+		int errors = e.errors;
+		for (int training = 0; training < 2 && e.errors == errors; training++) {
+			reset(&e);
+			e.training = training;
+			run_layer(&e, n, layer_new(&e, NULL, -1));
+		}
+	}
+	return e.errors == 0 && !e.fatal;
+}
