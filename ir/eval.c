@@ -40,7 +40,8 @@ static Ctx ctx_call(Eval *ev)
 	for (int64_t s = 0; s < ctx.nseq; s++) {
 		ctx.seq_id[s] = s;
 		if (seq[s + 1] < seq[s] || seq[s + 1] > c->tokens)
-			eval_fail(ev, "sequence %lld ends before it begins", (long long)s);
+			eval_fail(ev, "sequence %lld does not lie within the call",
+				  (long long)s);
 		for (int64_t t = seq[s]; t < seq[s + 1]; t++) {
 			ctx.origin[t] = t;
 			ctx.seq[t] = s;

@@ -121,7 +121,7 @@ static double exp_minus(double t)
 }
 
 /* The 65536 quantiles at (i + 1/2) / 65536.  Upwards from the median: each starts at a
- * Taylor step from its neighbour and takes two Newton steps on
+ * Taylor step from its neighbour and takes a few Newton steps on
  *     Phi(x) = 1/2 + phi(x) (x + x^3/3 + x^5/(3*5) + ...) */
 enum { QUANTILES = 65536 };
 static double quantile[QUANTILES];
@@ -135,14 +135,16 @@ static void make_quantiles(void)
 		double p = (i + 0.5) / QUANTILES - 0.5;
 		double d = (i == QUANTILES / 2 ? 0.5 : 1.0) / QUANTILES / phi;
 		x += d + x * d * d / 2;
-		for (int round = 0; round < 2; round++) {
+		d = 1;
+		for (int round = 0; round < 6 && d * d > 1e-24; round++) {
 			double term = x, sum = x;
 			for (int k = 0; k < 200 && term > 1e-17 * sum; k++) {
 				term *= x * x * inverse[k];
 				sum += term;
 			}
 			phi = exp_minus(x * x / 2) / sqrt(2 * PI);
-			x -= (phi * sum - p) / phi;
+			d = (phi * sum - p) / phi;
+			x -= d;
 		}
 		quantile[i] = x;
 		quantile[QUANTILES - 1 - i] = -x;
