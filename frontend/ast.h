@@ -80,7 +80,7 @@ struct Node {
 /* moe.y: NULL only when the file cannot be read at all; with syntax errors what could be
  * recovered is returned and diag_errors() is not 0. */
 Node *parse_moe(Arena *, Diag *, const char *file, const char *text);
-/* The same of n bytes: a NUL among them is a diagnostic, not the end. */
+/* The same of n bytes and a NUL; one among them is a diagnostic, not the end. */
 Node *parse_moe_n(Arena *, Diag *, const char *file, const char *text, size_t n);
 /* ast.c */
 Node *node_new(Arena *, NodeKind, Loc);

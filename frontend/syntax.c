@@ -176,6 +176,21 @@ void moe_error(const Loc *loc, Syntax *sx, const char *text)
 		too_deep(sx, *loc);
 }
 
+/* A NUL is no text, and the scanner would be slow on them. */
+static bool has_nul(Diag *d, const char *file, const char *text, size_t n)
+{
+	const char *nul = n ? memchr(text, 0, n) : NULL;
+	Loc loc = {file, 1, 1, 0};
+	if (!nul)
+		return false;
+	for (const char *s = text; s < nul; s++) {
+		loc.col = *s == '\n' ? 1 : loc.col + 1;
+		loc.line += *s == '\n';
+	}
+	diag_error(d, loc, "a NUL byte: this is not a text file");
+	return true;
+}
+
 Node *parse_moe_n(Arena *a, Diag *d, const char *file, const char *text, size_t n)
 {
 	Syntax *sx = NEW(a, Syntax);
@@ -185,6 +200,8 @@ Node *parse_moe_n(Arena *a, Diag *d, const char *file, const char *text, size_t 
 		return NULL;
 	}
 	diag_source(d, file, text);
+	if (has_nul(d, file, text, n))
+		return NULL;
 	*sx = (Syntax){.arena = a, .diag = d, .file = file, .line = 1, .col = 1,
 		       .root = node_new(a, N_FILE, (Loc){file, 1, 1, 0})};
 	if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {

@@ -30,7 +30,7 @@ struct Syntax {
 	Node        *root;              /* filled as the parse goes, so that an abort keeps it */
 	void        *scanner;
 	int          line, col, last_line;
-	bool         said_semicolon, said_nul;
+	bool         said_semicolon;
 	int          errors;
 	bool         dead;              /* too much is wrong: only the end follows */
 	Token        last, before;      /* the token given last and the one before it */

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_parser: trees, places, messages, recovery and hostile texts. */
+// libs: frontend
+#include "../../frontend/ast.h"
+#include "../../frontend/frontend.h"
+#include "unit.h"
+
+#include <glob.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The folder of the sources: this file's, two up. */
+static const char *root(void)
+{
+	static char path[4096];
+	snprintf(path, sizeof path, "%s", __FILE__);
+	for (int i = 0; i < 3; i++)
+		dirname(path);
+	return path;
+}
+
+typedef struct {
+	Arena *arena;
+	Diag  *diag;
+	char  *said;                    /* what was printed */
+	size_t n;
+	FILE  *out;
+	Node  *node;
+} Parse;
+
+static Parse *parse_file(const char *name, const char *text, size_t n)
+{
+	Arena *a = arena_new();
+	Parse *p = NEW(a, Parse);
+	p->arena = a;
+	p->out = open_memstream(&p->said, &p->n);
+	p->diag = diag_new(a, p->out);
+	p->node = parse_moe_n(a, p->diag, name, text, n);
+	fflush(p->out);
+	return p;
+}
+
+static Parse *parse_bytes(const char *text, size_t n)
+{
+	return parse_file("t.moe", text, n);
+}
+
+static Parse *parse(const char *text)
+{
+	return parse_bytes(text, strlen(text));
+}
+
+static int finish(Parse *p)
+{
+	int errors = diag_errors(p->diag);
+	fclose(p->out);
+	free(p->said);
+	arena_free(p->arena);
+	return errors;
+}
+
+static int count_errors(const char *text)
+{
+	Parse *p = parse(text);
+	return finish(p);
+}
+
+/* The tree of a text, compared without its first line `file`. */
+static void check_tree(const char *text, const char *tree)
+{
+	Parse *p = parse(text);
+	Text t = text_new(p->arena);
+	MUST(p->node != NULL);
+	print_ast(&t, p->node);
+	SAME_TEXT(p->said, "");
+	SAME_TEXT(t.s + strlen("file\n"), tree);
+	finish(p);
+}
+
+static void test_precedence(void)
+{
+	check_tree("a = b + c * d - e",
+		   "  bind a\n    binary -\n      binary +\n        name b\n"
+		   "        binary *\n          name c\n          name d\n      name e\n");
+	check_tree("a = not b == c and d or e",
+		   "  bind a\n    binary or\n      binary and\n        unary not\n"
+		   "          binary ==\n            name b\n            name c\n"
+		   "        name d\n      name e\n");
+	check_tree("a = b ?? c ?? -d @ e",
+		   "  bind a\n    binary ??\n      name b\n      binary ??\n        name c\n"
+		   "        binary @\n          unary -\n            name d\n          name e\n");
+	check_tree("a = w * s(w + \"x\") ?? w",
+		   "  bind a\n    binary ??\n      binary *\n        name w\n        call\n"
+		   "          name s\n          binary +\n            name w\n"
+		   "            string \"x\"\n      name w\n");
+}
+
+static void test_postfix(void)
+{
+	check_tree("a = p[x, 0::2, :, 1:](k, over: tokens).layers",
+		   "  bind a\n    field layers\n      call\n        subscript\n          name p\n"
+		   "          name x\n"
+		   "          slice\n            number 0\n            -\n            number 2\n"
+		   "          slice\n            -\n            -\n            -\n"
+		   "          slice\n            number 1\n            -\n            -\n"
+		   "        name k\n        named over\n          name tokens\n");
+	check_tree("a = [experts, expert, route.p, layer, true, none]",
+		   "  bind a\n    list\n      experts\n      expert\n      field p\n        route\n"
+		   "      layer\n      true\n      none\n");
+}
+
+static void test_numbers(void)
+{
+	check_tree("a = 12 b = 12.0 c = 1e-3 d = 4GiB e = 0.5KiB",
+		   "  bind a\n    number 12\n  bind b\n    number 12\n  bind c\n    number 0.001\n"
+		   "  bind d\n    number 4294967296\n  bind e\n    number 512\n");
+	Parse *p = parse("a = [12, 12.0, 1e3, 4GiB, 9007199254740992]");
+	static const bool is_int[] = {true, false, false, true, true};
+	const Node *list = p->node->kids[0]->kids[0];
+	MUST(list->nkids == 5);
+	for (int i = 0; i < 5; i++)
+		CHECK(list->kids[i]->is_int == is_int[i]);
+	CHECK(finish(p) == 0);
+}
+
+static void test_functions(void)
+{
+	check_tree("def f(x, k = 2) = x\npolicy g() { return a, b }\nexpert h(x) = x",
+		   "  def f\n    arg x\n    arg k\n      number 2\n    block\n      return\n"
+		   "        name x\n"
+		   "  policy g\n    block\n      return\n        name a\n        name b\n"
+		   "  expert-fn h\n    arg x\n    block\n      return\n        name x\n");
+}
+
+static void test_layer(void)
+{
+	check_tree("layer a { input x: f32[T, 3] experts 2 of f(1), 3 of g()\n"
+		   "route p(k) output x, y loss l group sequence defer c, 4 causal }",
+		   "  layer-def a\n    -\n    block\n"
+		   "      input x\n        type f32\n          name T\n          number 3\n"
+		   "      experts-of\n        number 2\n        call\n          name f\n"
+		   "          number 1\n        number 3\n        call\n          name g\n"
+		   "      route-by\n        call\n          name p\n          name k\n"
+		   "      output\n        name x\n        name y\n"
+		   "      loss\n        name l\n      group\n        name sequence\n"
+		   "      defer\n        name c\n        number 4\n      causal\n");
+}
+
+static void test_statements(void)
+{
+	check_tree("def f(x) { param p: f32 = 1 state s: index[k] per sequence\n"
+		   "a, b = g(x) next s = a require(b, \"t\") }",
+		   "  def f\n    arg x\n    block\n"
+		   "      param p\n        type f32\n        number 1\n"
+		   "      state s per sequence\n        type index\n          name k\n        -\n"
+		   "      bind a, b\n        call\n          name g\n          name x\n"
+		   "      next s\n        name a\n"
+		   "      bind\n        call\n          name require\n          name b\n"
+		   "          string \"t\"\n");
+	check_tree("def f(x) { if c { a = 1 } else if d { } else { b = 2 }\n"
+		   "for i in 3 { } repeat 4 until u { } repeat 5 { } }",
+		   "  def f\n    arg x\n    block\n"
+		   "      if\n        name c\n        block\n          bind a\n            number 1\n"
+		   "        if\n          name d\n          block\n          block\n"
+		   "            bind b\n              number 2\n"
+		   "      for i\n        number 3\n        block\n"
+		   "      repeat\n        number 4\n        name u\n        block\n"
+		   "      repeat\n        number 5\n        -\n        block\n");
+}
+
+static void test_family_and_plan(void)
+{
+	check_tree("import \"a.moe\" family m, n { c = config layers encoder: 2, decoder: 3\n"
+		   "require(c) layer d when layer < 1 { weights \"p.\" { a.b[0] = \"t\"\n"
+		   "if c { g = \"u\" } else { h = \"v\" } } } }",
+		   "  import \"a.moe\"\n  family m, n\n    bind c\n      name config\n"
+		   "    layers\n      named encoder\n        number 2\n      named decoder\n"
+		   "        number 3\n    bind\n      call\n        name require\n        name c\n"
+		   "    layer-def d\n      binary <\n        layer\n        number 1\n      block\n"
+		   "        weights\n          string \"p.\"\n"
+		   "          set\n            subscript\n              field b\n"
+		   "                name a\n              number 0\n            string \"t\"\n"
+		   "          if\n            name c\n            block\n              set\n"
+		   "                name g\n                string \"u\"\n            block\n"
+		   "              set\n                name h\n                string \"v\"\n");
+	check_tree("plan p { memory = 8GiB home[0:64] = node(0) }",
+		   "  plan p\n    set\n      name memory\n      number 8589934592\n"
+		   "    set\n      subscript\n        name home\n        slice\n"
+		   "          number 0\n          number 64\n          -\n      call\n"
+		   "        name node\n        number 0\n");
+}
+
+static void test_strings(void)
+{
+	Parse *p = parse("a = \"x\\\"y\\\\z {e} \xc3\xa9\" // \xe2\x82\xac\n");
+	SAME_TEXT(p->node->kids[0]->kids[0]->s, "x\"y\\z {e} \xc3\xa9");
+	CHECK(finish(p) == 0);
+	p = parse("\xef\xbb\xbf" "a = 1\r\nb = 2\r\n");
+	CHECK(p->node->nkids == 2);
+	CHECK(finish(p) == 0);
+}
+
+static void test_places(void)
+{
+	Parse *p = parse("a = 1\n  b, cc = f(x,\n    y) + 2\n");
+	const Node *b = p->node->kids[0];
+	CHECK(b->loc.line == 1 && b->loc.col == 1 && b->loc.end == 6);
+	finish(p);
+	p = parse("def f(x) {\n  b, cc = (x + 1) *\n    g(y)\n  return b\n}\n");
+	b = p->node->kids[0]->kids[1]->kids[0];
+	CHECK(p->node->kids[0]->loc.col == 5 && p->node->kids[0]->loc.end == 6);
+	CHECK(b->loc.line == 2 && b->loc.col == 3 && b->loc.end == 20);
+	CHECK(b->name_locs[1].col == 6 && b->name_locs[1].end == 8);
+	const Node *product = b->kids[0];
+	CHECK(product->loc.col == 11 && product->loc.end == 20);
+	CHECK(product->kids[0]->loc.col == 11 && product->kids[0]->loc.end == 18);
+	CHECK(product->kids[1]->loc.line == 3 && product->kids[1]->loc.col == 5);
+	CHECK(finish(p) == 0);
+}
+
+/* As many messages as mistakes, and what is right is kept. */
+static void test_recovery(void)
+{
+	CHECK(count_errors("layer a {\n x = )\n y = 2 3\n z = [1\n output z\n}\ndef f(x = 1\n"
+			   "def g(x) = x\n") == 4);
+	CHECK(count_errors("a = 1;\nb = 2;\nc = 3;\n") == 1);
+	CHECK(count_errors("layer a {\n x = f(1, 2\n}\nlayer b {\n y = )\n}\n") == 2);
+	CHECK(count_errors("layer a {\n if x {\n  y = 1\n\nlayer b {\n causal\n}\n") == 1);
+	CHECK(count_errors("family f {\n layers = 2\n layer x { causal }\n c = \n}\n") == 2);
+	CHECK(count_errors("plan p {\n a = )\n b[ = 2\n c = 3\n}\n") == 2);
+	Parse *p = parse("layer a {\n x = +\n y = 2\n}\ndef f(x) = )\ndef g(x) = x\n");
+	MUST(p->node->nkids == 2);
+	SAME_TEXT(p->node->kids[0]->s, "a");
+	CHECK(p->node->kids[0]->kids[1]->nkids == 1);
+	SAME_TEXT(p->node->kids[1]->s, "g");
+	CHECK(finish(p) == 2);
+}
+
+static char *read_file(Arena *a, const char *path, size_t *n)
+{
+	Diag *d = diag_new(a, stderr);
+	char *text = file_read(a, d, path, 1 << 20, n);
+	MUST(text != NULL);
+	return text;
+}
+
+static int check_files(const char *pattern)
+{
+	char path[4200];
+	glob_t found = {0};
+	snprintf(path, sizeof path, "%s/%s", root(), pattern);
+	glob(path, 0, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		Arena *a = arena_new();
+		size_t n;
+		char *text = read_file(a, found.gl_pathv[i], &n);
+		Parse *p = parse_bytes(text, n);
+		if (diag_errors(p->diag))
+			printf("%s:\n%s", found.gl_pathv[i], p->said);
+		CHECK(finish(p) == 0);
+		arena_free(a);
+	}
+	int count = (int)found.gl_pathc;
+	globfree(&found);
+	return count;
+}
+
+static void test_files(void)
+{
+	CHECK(check_files("frontend/std.moe") == 1);
+	CHECK(check_files("models/*.moe") >= 2);
+	CHECK(check_files("examples/*.moe") >= 34);
+	CHECK(check_files("tests/programs/*.moe") == 26);
+	CHECK(count_errors(std_moe) == 0);
+	CHECK(family_count >= 2);
+}
+
+static void test_contents(void)
+{
+	Arena *a = arena_new();
+	Diag *d = diag_new(a, stderr);
+	FeContents c;
+	MUST(fe_contents(a, d, "t.moe", "layer a {} model b {} family c, d {} plan e {}", &c));
+	CHECK(c.layers.n == 1 && c.models.n == 1 && c.families.n == 2 && c.plans.n == 1);
+	SAME_TEXT(c.layers.at[0], "a");
+	SAME_TEXT(c.families.at[1], "d");
+	FILE *none = fopen("/dev/null", "w");
+	CHECK(!fe_contents(a, diag_new(a, none), "t.moe", "layer {}", &c));
+	fclose(none);
+	arena_free(a);
+}
+
+static bool binds(const Node *n, const char *name)
+{
+	for (int i = 0; i < n->nnames; i++)
+		if (n->kind == N_BIND && strcmp(n->names[i], name) == 0)
+			return true;
+	for (int i = 0; i < n->nkids; i++)
+		if (n->kids[i] && binds(n->kids[i], name))
+			return true;
+	return false;
+}
+
+/* Losses read route.logits, route.p and route.pick of any std policy with a router. */
+static void test_promised_names(void)
+{
+	Parse *p = parse(std_moe);
+	int policies = 0;
+	for (int i = 0; i < p->node->nkids; i++) {
+		const Node *f = p->node->kids[i];
+		if (f->kind != N_POLICY)
+			continue;
+		policies++;
+		bool table = strcmp(f->s, "hash") == 0;
+		if (!binds(f, "pick") || (!table && !(binds(f, "logits") && binds(f, "p"))))
+			printf("policy %s lacks a name\n", f->s);
+		CHECK(binds(f, "pick") && (table || (binds(f, "logits") && binds(f, "p"))));
+	}
+	CHECK(policies >= 25);
+	CHECK(finish(p) == 0);
+}
+
+/* NAME.moe beside NAME.expect, as a user in that folder would see it. */
+static void test_messages(void)
+{
+	char folder[4200], name[256];
+	glob_t found = {0};
+	snprintf(folder, sizeof folder, "%s/tests/errors/syntax", root());
+	MUST(chdir(folder) == 0);
+	glob("*.moe", 0, NULL, &found);
+	CHECK(found.gl_pathc >= 15);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		Arena *a = arena_new();
+		size_t n;
+		char *text = read_file(a, found.gl_pathv[i], &n);
+		Parse *p = parse_file(found.gl_pathv[i], text, n);
+		snprintf(name, sizeof name, "%.*s.expect", (int)strlen(found.gl_pathv[i]) - 4,
+			 found.gl_pathv[i]);
+		SAME_TEXT(p->said, read_file(a, name, &n));
+		CHECK(finish(p) > 0);
+		arena_free(a);
+	}
+	globfree(&found);
+}
+
+/* Whatever is cut off or flipped: a clean return. */
+static void test_broken_texts(void)
+{
+	size_t n = strlen(std_moe);
+	FILE *none = fopen("/dev/null", "w");
+	char *text = malloc(n + 1);
+	uint32_t seed = 1;
+	int bad = 0;
+	memcpy(text, std_moe, n + 1);
+	for (size_t cut = 0; cut <= n; cut++) {
+		Arena *a = arena_new();
+		size_t from = cut > 3000 ? cut - 3000 : 0;
+		bad += parse_moe_n(a, diag_new(a, none), "t.moe", text + from,
+				   cut - from) == NULL;
+		arena_free(a);
+	}
+	for (int i = 0; i < 2000; i++) {
+		Arena *a = arena_new();
+		for (int k = 0; k <= i % 4; k++) {
+			seed = seed * 1664525 + 1013904223;
+			text[(seed >> 8) % n] ^= (char)(1 << (seed >> 5) % 8);
+		}
+		Diag *d = diag_new(a, none);
+		bad += parse_moe_n(a, d, "t.moe", text, n) == NULL && diag_errors(d) != 1;
+		if (i % 16 == 15)
+			memcpy(text, std_moe, n + 1);
+		arena_free(a);
+	}
+	CHECK(bad == 0);
+	free(text);
+	fclose(none);
+}
+
+static void check_repeated(const char *head, const char *part, size_t size)
+{
+	size_t nh = strlen(head), np = strlen(part), n = nh;
+	char *text = malloc(size + np + nh + 1);
+	memcpy(text, head, nh);
+	for (; n < size; n += np)
+		memcpy(text + n, part, np);
+	text[n] = '\0';
+	Parse *p = parse_bytes(text, n);
+	if (diag_errors(p->diag) != 1 || p->n > 2000)
+		printf("%s%s..: %d errors\n", head, part, diag_errors(p->diag));
+	CHECK(p->n <= 2000);
+	CHECK(finish(p) == 1);
+	free(text);
+}
+
+static void test_nesting(void)
+{
+	static const char *const parts[] = {"(", "[", "f(", "f[", "-", "not ", "1 + ", "a ?? ",
+					    "1 - (", "f(k: "};
+	for (size_t i = 0; i < COUNT(parts); i++)
+		check_repeated("a = ", parts[i], 1 << 20);
+	check_repeated("a = b", ".c", 1 << 20);
+	check_repeated("a = b", "()", 1 << 20);
+	check_repeated("a = b", "[1]", 1 << 20);
+	check_repeated("layer a {", "if c {", 1 << 20);
+	check_repeated("layer a { if c {}", "else if c {}", 1 << 20);
+	check_repeated("layer a { weights w {", "if c {", 1 << 20);
+	check_repeated("", "(", 1 << 20);
+	check_repeated("plan p { ", "a.", 1 << 20);
+}
+
+static void test_long(void)
+{
+	CHECK(count_errors("") == 0);
+	char *text = calloc((17 << 20) + 1, 1);
+	memset(text, ' ', 17 << 20);
+	Parse *p = parse_bytes(text, 17 << 20);
+	CHECK(p->node == NULL);
+	CHECK(finish(p) == 1);
+	text[1 << 20] = '\0';
+	p = parse_bytes(text, 1 << 20);
+	CHECK(p->node != NULL && finish(p) == 0);
+	memset(text, 'a', 1 << 20);
+	p = parse_bytes(text, 1 << 20);
+	CHECK(finish(p) == 2);         /* the name is too long, and alone */
+	memset(text, 0, 1 << 20);
+	p = parse_bytes(text, 1 << 20);
+	CHECK(p->node == NULL && finish(p) == 1);
+	free(text);
+}
+
+SUITE("parser", {"precedence", test_precedence}, {"postfix", test_postfix},
+      {"numbers", test_numbers}, {"functions", test_functions}, {"layer", test_layer},
+      {"statements", test_statements}, {"family and plan", test_family_and_plan},
+      {"strings", test_strings}, {"places", test_places}, {"recovery", test_recovery},
+      {"files", test_files}, {"contents", test_contents},
+      {"promised names", test_promised_names}, {"messages", test_messages},
+      {"broken texts", test_broken_texts}, {"nesting", test_nesting}, {"long", test_long})
