@@ -318,8 +318,8 @@ static const void *load_by_function(Load *x)
 		ice("no load function @%s", name);
 	const Value *result = fn->body->last->args[0];
 	Loc at = result->def && result->def->loc.file ? result->def->loc : x->p->loc;
-	if (result->def && result->def->kind == OP_cast &&
-	    result->type.dtype == x->p->type.dtype)
+	if (result->def && result->type.dtype == x->p->type.dtype &&
+	    (result->def->kind == OP_cast || result->def->kind == OP_index))
 		result = result->def->args[0];  /* what settle() does anyway */
 	if (view_of(x, result, &v))
 		return fits(x, at, &v, "the layout gives") ? settle(x, &x->p->type, v)
