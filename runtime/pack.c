@@ -10,9 +10,9 @@
 
 #include <string.h>
 
-enum { ROWS = 16, LINE = 64 };
+enum { ROWS = 16, LINE = 64, AHEAD = 4 * LINE };
 
-/* Units u of rows r from tile[r][u] to to[u * step + r]. */
+/* Unit u of tile row r goes to to[u * step + r]. */
 #define TRANSPOSE(T)                                                                \
 	static void transpose_##T(const char (*tile)[LINE], int rows, int units,    \
 				  char *to, int64_t step)                           \
@@ -27,66 +27,127 @@ TRANSPOSE(uint16_t)
 TRANSPOSE(uint32_t)
 TRANSPOSE(uint64_t)
 
+/* The same for full tiles, 16 bytes at a time: a square of units is transposed by
+ * interleaving its rows pairwise, log2(size) times. */
+typedef uint32_t quad __attribute__((vector_size(16)));
+typedef uint16_t octet __attribute__((vector_size(16)));
+
+static inline void interleave_quads(quad v[4])
+{
+	const quad w[4] = {v[0], v[1], v[2], v[3]};
+	for (int i = 0; i < 2; i++) {
+		v[2 * i] = __builtin_shufflevector(w[i], w[i + 2], 0, 4, 1, 5);
+		v[2 * i + 1] = __builtin_shufflevector(w[i], w[i + 2], 2, 6, 3, 7);
+	}
+}
+
+static inline void interleave_octets(octet v[8])
+{
+	octet w[8];
+	for (int i = 0; i < 8; i++)
+		w[i] = v[i];
+	for (int i = 0; i < 4; i++) {
+		v[2 * i] = __builtin_shufflevector(w[i], w[i + 4],
+						   0, 8, 1, 9, 2, 10, 3, 11);
+		v[2 * i + 1] = __builtin_shufflevector(w[i], w[i + 4],
+						       4, 12, 5, 13, 6, 14, 7, 15);
+	}
+}
+
+#define FULL(V, SIZE, TIMES, interleave)                                            \
+	static void full_##V(const char (*tile)[LINE], char *to, int64_t step)      \
+	{                                                                           \
+		for (int u = 0; u < LINE / 16; u++)                                 \
+			for (int r = 0; r < ROWS; r += SIZE) {                      \
+				V v[SIZE];                                          \
+				for (int i = 0; i < SIZE; i++)                      \
+					memcpy(&v[i], tile[r + i] + 16 * u, 16);    \
+				for (int i = 0; i < TIMES; i++)                     \
+					interleave(v);                              \
+				for (int i = 0; i < SIZE; i++)                      \
+					memcpy(to + (u * SIZE + i) * step +         \
+					       r * (16 / SIZE), &v[i], 16);         \
+			}                                                           \
+	}
+FULL(quad, 4, 2, interleave_quads)
+FULL(octet, 8, 3, interleave_octets)
+
 static void transpose(int64_t unit, const char (*tile)[LINE], int rows, int units, char *to,
 		      int64_t step)
 {
-	switch (unit) {
-	case 2: transpose_uint16_t(tile, rows, units, to, step); return;
-	case 4: transpose_uint32_t(tile, rows, units, to, step); return;
-	case 8: transpose_uint64_t(tile, rows, units, to, step); return;
-	}
-	for (int u = 0; u < units; u++)
-		for (int r = 0; r < rows; r++)
-			memcpy(to + u * step + r * unit, tile[r] + u * unit, (size_t)unit);
+	bool full = rows == ROWS && units * unit == LINE;
+
+	if (unit == 2 && full)
+		full_octet(tile, to, step);
+	else if (unit == 4 && full)
+		full_quad(tile, to, step);
+	else if (unit == 2)
+		transpose_uint16_t(tile, rows, units, to, step);
+	else if (unit == 4)
+		transpose_uint32_t(tile, rows, units, to, step);
+	else if (unit == 8)
+		transpose_uint64_t(tile, rows, units, to, step);
+	else
+		for (int u = 0; u < units; u++)
+			for (int r = 0; r < rows; r++)
+				memcpy(to + u * step + r * unit, tile[r] + u * unit,
+				       (size_t)unit);
 }
 
-/* The tiles of matrix rows c .. c+rows-1 along all of k.  Rows from `have` on, and entries
- * beyond k, are padding. */
-static void pack_rows(const char *natural, int64_t row_bytes, int have, int rows,
-		      int64_t unit, int64_t units, char *to, int64_t step)
+/* A tile: `have` matrix rows from `from` on, a line of each, of which `bytes` are the row's.
+ * What is not there is padding: zeros. */
+static void pack_tile(const char *from, int64_t row_bytes, int have, int rows, int64_t bytes,
+		      int64_t unit, int units, char *to, int64_t step)
 {
 	_Alignas(LINE) char tile[ROWS][LINE];
-	int per_tile = (int)(LINE / unit);
 
-	memset(tile, 0, sizeof tile);
-	for (int64_t u = 0; u < units; u += per_tile) {
-		int64_t at = u * unit;
-		int64_t bytes = MIN(row_bytes - at, per_tile * unit);
-		for (int r = 0; r < have; r++) {
-			memcpy(tile[r], natural + r * row_bytes + at, (size_t)bytes);
-			if (bytes < LINE)
-				memset(tile[r] + bytes, 0, (size_t)(LINE - bytes));
+	if (have < ROWS || bytes < LINE)
+		memset(tile, 0, sizeof tile);
+	for (int r = 0; r < have; r++, from += row_bytes) {
+		__builtin_prefetch(from + AHEAD);
+		if (bytes == LINE)
+			memcpy(tile[r], from, LINE);
+		else
+			memcpy(tile[r], from, (size_t)bytes);
+	}
+	transpose(unit, (const char (*)[LINE])tile, rows, units, to, step);
+}
+
+/* Line by line along k, and there across the panel's columns: so the panel is written from
+ * its begin to its end. */
+static void pack_panel(const moert_weight *w, int64_t c0, const char *natural, char *to)
+{
+	int64_t entry = moert_stored_bytes(w->dtype), row_bytes = w->k * entry;
+	int64_t unit = entry * w->kpack;                /* divides a line: moert_weight_bytes */
+	int64_t units = (w->k + w->kpack - 1) / w->kpack;
+	int64_t step = w->nstreams * w->cols * unit;
+	int64_t last = MIN(w->n - c0, w->cols);
+
+	for (int64_t u = 0; u < units; u += LINE / unit) {
+		int64_t at = u * unit, bytes = MIN(row_bytes - at, LINE);
+		for (int64_t c = 0; c < w->cols; c += ROWS) {
+			int64_t rows = MIN(ROWS, w->cols - c);
+			int64_t have = MAX(0, MIN(rows, last - c));
+			const char *from = natural + (have ? (c0 + c) * row_bytes + at : 0);
+			pack_tile(from, row_bytes, (int)have, (int)rows, bytes, unit,
+				  (int)MIN(units - u, LINE / unit), to + u * step + c * unit,
+				  step);
 		}
-		transpose(unit, (const char (*)[LINE])tile, rows,
-			  (int)MIN(units - u, per_tile), to + u * step, step);
 	}
 }
 
 void moert_pack_stream(const moert_weight *w, int64_t s, const void *natural, void *panels)
 {
-	int64_t entry = moert_stored_bytes(w->dtype);
-
 	if (!w->cols) {
 		memcpy(panels, natural, (size_t)w->bytes);
 		return;
 	}
-	int64_t unit = entry * w->kpack;                /* at most a line: moert_weight_bytes */
-	int64_t units = (w->k + w->kpack - 1) / w->kpack;
-	int64_t row_bytes = w->k * entry;
-	int64_t step = w->nstreams * w->cols * unit;
-	int64_t panel_bytes = units * step;
-	char *to = (char *)panels + s * w->cols * unit;
+	int64_t npanels = (w->n + w->cols - 1) / w->cols, panel_bytes = w->bytes / npanels;
+	int64_t column = moert_stored_bytes(w->dtype) * w->kpack;
 
-	for (int64_t c0 = 0; c0 < w->n; c0 += w->cols, to += panel_bytes) {
-		for (int64_t c = 0; c < w->cols; c += ROWS) {
-			int64_t rows = MIN(ROWS, w->cols - c);
-			int64_t have = MAX(0, MIN(rows, w->n - c0 - c));
-			const char *from = have ? (const char *)natural + (c0 + c) * row_bytes
-						: natural;
-			pack_rows(from, row_bytes, (int)have, (int)rows, unit, units,
-				  to + c * unit, step);
-		}
-	}
+	for (int64_t p = 0; p < npanels; p++)
+		pack_panel(w, p * w->cols, natural,
+			   (char *)panels + p * panel_bytes + s * w->cols * column);
 }
 
 int64_t moert_weight_bytes(const moert_weight *w)
