@@ -91,10 +91,12 @@ static bool has_word(const char *words, const char *word)
 {
 	size_t n = strlen(word);
 
+	if (n == 0)
+		return true;
 	for (const char *at = words; (at = strstr(at, word)); at += n)
 		if ((at == words || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
 			return true;
-	return n == 0;
+	return false;
 }
 
 const Dot *target_dot(const Target *t, Dtype a, Dtype b)
