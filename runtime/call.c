@@ -158,7 +158,7 @@ static void pool_phase(void *arg, int worker)
 	moert_phase(w->s, w->step, w->phase, worker);
 }
 
-/* The host's pool promises no two pieces at the same time, so no piece waits for another. */
+/* The host's pool promises no two pieces at the same time: no piece waits for another. */
 static void run_on_pool(moert_session *s)
 {
 	const moert_layer *l = s->model->layer;

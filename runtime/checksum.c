@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * checksum: 64 bits of any bytes, for damage, not for malice.
  *
- * Four lanes take a word each in turn (multiply, rotate: every step invertible, so that no
- * single changed word goes unnoticed), which keeps pace with a disk many times over. */
+ * Four lanes take a word each in turn (multiply, rotate: every step invertible, so that
+ * no single changed word goes unnoticed), which is faster than any disk. */
 #include "internal.h"
 
 #include <string.h>

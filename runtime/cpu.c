@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cpu: whether this machine has the features a layer was compiled for.
  *
- * The names are LLVM's.  A feature counts only when the operating system keeps the registers
- * it needs; a name that is not in the table is a feature the machine lacks. */
+ * The names are LLVM's.  A feature counts only when the operating system keeps the
+ * registers it needs; a name that is not in the table is a feature the machine lacks. */
 #include "internal.h"
 
 #include <string.h>
@@ -13,7 +13,10 @@
 enum { EAX, EBX, ECX, EDX };
 enum { ANY = 0, YMM = 0x6, ZMM = 0xe6, TILES = 0x60000 };       /* bits of XCR0 */
 
-static const struct { const char *name; uint32_t leaf, sub, reg, bit, state; } features[] = {
+static const struct {
+	const char *name;
+	uint32_t leaf, sub, reg, bit, state;
+} features[] = {
 	{"sse3",        1, 0, ECX,  0, ANY}, {"ssse3",       1, 0, ECX,  9, ANY},
 	{"fma",         1, 0, ECX, 12, YMM}, {"sse4.1",      1, 0, ECX, 19, ANY},
 	{"sse4.2",      1, 0, ECX, 20, ANY}, {"popcnt",      1, 0, ECX, 23, ANY},
@@ -46,10 +49,11 @@ static bool has(const char *name, size_t n)
 {
 	for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
 		uint32_t r[4];
-		if (strlen(features[i].name) != n || memcmp(features[i].name, name, n) != 0)
+		if (strlen(features[i].name) != n ||
+		    memcmp(features[i].name, name, n) != 0)
 			continue;
-		return __get_cpuid_count(features[i].leaf, features[i].sub, &r[EAX], &r[EBX],
-					 &r[ECX], &r[EDX]) &&
+		return __get_cpuid_count(features[i].leaf, features[i].sub, &r[EAX],
+					 &r[EBX], &r[ECX], &r[EDX]) &&
 		       (r[features[i].reg] >> features[i].bit & 1) &&
 		       has_state(features[i].state);
 	}
@@ -60,15 +64,17 @@ static bool has(const char *name, size_t n)
 #include <sys/auxv.h>
 
 static const struct { const char *name; int type, bit; } features[] = {
-	{"neon",    AT_HWCAP,   1}, {"fp-armv8", AT_HWCAP,  0}, {"fullfp16", AT_HWCAP, 10},
-	{"dotprod", AT_HWCAP,  20}, {"sve",      AT_HWCAP, 22}, {"sve2",     AT_HWCAP2, 1},
-	{"i8mm",    AT_HWCAP2, 13}, {"bf16",     AT_HWCAP2, 14},
+	{"neon",     AT_HWCAP,   1}, {"fp-armv8", AT_HWCAP,   0},
+	{"fullfp16", AT_HWCAP,  10}, {"dotprod",  AT_HWCAP,  20},
+	{"sve",      AT_HWCAP,  22}, {"sve2",     AT_HWCAP2,  1},
+	{"i8mm",     AT_HWCAP2, 13}, {"bf16",     AT_HWCAP2, 14},
 };
 
 static bool has(const char *name, size_t n)
 {
 	for (size_t i = 0; i < sizeof features / sizeof *features; i++)
-		if (strlen(features[i].name) == n && memcmp(features[i].name, name, n) == 0)
+		if (strlen(features[i].name) == n &&
+		    memcmp(features[i].name, name, n) == 0)
 			return getauxval(features[i].type) >> features[i].bit & 1;
 	return false;
 }

@@ -77,9 +77,9 @@ static void reduce_ints(const block *b)
 	}
 	for (int c = 0; c < b->n; c++) {
 		char *to = out_row(b, b->row) + c * 4;
-		double mean = b->t1 > b->t0 ? (double)acc[c] / (double)(b->t1 - b->t0) : 0;
+		double tokens = (double)MAX(b->t1 - b->t0, 1);
 		if (is_float(b->out))
-			*(float *)to = (float)(op == MOERT_MEAN ? mean : (double)acc[c]);
+			*(float *)to = (float)((double)acc[c] / (op == MOERT_MEAN ? tokens : 1));
 		else
 			*(int32_t *)to = saturate(acc[c]);
 	}
@@ -242,8 +242,8 @@ static void rank(const block *b)
 
 	for (int c = 0; c < b->n && n > 0; c++) {
 		for (int64_t i = 0; i < n; i++)
-			b->order[i] = (uint64_t)rank_key(b, in_row(b, b->t0 + i) + c * 4) << 32
-				      | (uint64_t)i;
+			uint64_t key = rank_key(b, in_row(b, b->t0 + i) + c * 4);
+			b->order[i] = key << 32 | (uint64_t)i;
 		const uint64_t *sorted = sort_keys(b->order, b->order + n, n);
 		for (int64_t i = 0; i < n; i++) {
 			int64_t t = b->t0 + (int64_t)(uint32_t)sorted[i];
@@ -278,7 +278,8 @@ void moert_cross(moert_session *s, const moert_step *st, int worker)
 	block b = {.s = s, .st = st, .in = &l->bufs[st->in], .out = &l->bufs[st->out],
 		   .order = moert_scratch(s, worker), .t1 = s->call.tokens};
 	int64_t blocks = (b.in->elems + COLS - 1) / COLS;
-	int64_t first = st->by_sequence ? s->s0 : 0, n = st->by_sequence ? s->s1 - first : 1;
+	int64_t first = st->by_sequence ? s->s0 : 0;
+	int64_t n = st->by_sequence ? s->s1 - first : 1;
 
 	for (;;) {
 		int64_t i = moert_claim(s, st, 0);

@@ -39,7 +39,8 @@ static double unit(uint32_t w)
 static double cos_turn(double u)
 {
 	int quarter = (int)(4 * u + 0.5);
-	double x = 2 * 3.14159265358979323846 * (u - quarter * 0.25), x2 = x * x, c = 1, s = 1;
+	double x = 2 * 3.14159265358979323846 * (u - quarter * 0.25), x2 = x * x;
+	double c = 1, s = 1;
 
 	for (int k = 18; k >= 2; k -= 2) {
 		c = 1 - c * x2 / (k * (k - 1));
@@ -54,7 +55,8 @@ static double cos_turn(double u)
 	}
 }
 
-float moert_draw_uniform(const moert_call *call, int64_t token, int64_t site, int64_t entry)
+float moert_draw_uniform(const moert_call *call, int64_t token, int64_t site,
+			 int64_t entry)
 {
 	uint32_t w[4];
 
@@ -62,7 +64,8 @@ float moert_draw_uniform(const moert_call *call, int64_t token, int64_t site, in
 	return (float)MIN(unit(w[0]), 0x1.fffffep-1);
 }
 
-float moert_draw_normal(const moert_call *call, int64_t token, int64_t site, int64_t entry)
+float moert_draw_normal(const moert_call *call, int64_t token, int64_t site,
+			int64_t entry)
 {
 	uint32_t w[4];
 

@@ -2,8 +2,8 @@
  * group: the routed rows of an expert range: by expert, then token, then slot.
  *
  * A counting sort: tokens are cut into as many pieces as there are workers; each piece is
- * counted, the counts become first rows, and each piece writes its rows.  Few tokens are one
- * piece.  The order of rows does not depend on the pieces. */
+ * counted, the counts become first rows, and each piece writes its rows.  Few tokens are
+ * one piece.  The order of rows does not depend on the pieces. */
 #include "internal.h"
 
 #include <string.h>
@@ -28,7 +28,8 @@ static int64_t local_pick(const moert_range *range, int32_t pick)
 	return pick < 0 || e < 0 || e >= range->count ? -1 : e;
 }
 
-static void count(moert_session *s, const moert_step *st, int64_t *n, int64_t t0, int64_t t1)
+static void count(moert_session *s, const moert_step *st, int64_t *n, int64_t t0,
+		  int64_t t1)
 {
 	const moert_range *range = &s->model->layer->ranges[st->range];
 	const moert_view *v = &s->view[st->in];
@@ -96,7 +97,8 @@ static void write_rows(moert_session *s, const moert_step *st, int64_t *next, in
 
 void moert_group(moert_session *s, const moert_step *st, int phase, int worker)
 {
-	int64_t experts = s->model->layer->ranges[st->range].count, tokens = s->call.tokens;
+	int64_t experts = s->model->layer->ranges[st->range].count;
+	int64_t tokens = s->call.tokens;
 	int n = pieces(s, st);
 	int64_t t0 = tokens * worker / n, t1 = tokens * (worker + 1) / n;
 	int64_t *counts = s->counts + worker * experts;

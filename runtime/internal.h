@@ -24,7 +24,7 @@ enum {
 bool    moert_mul(int64_t a, int64_t b, int64_t *out);
 bool    moert_add(int64_t a, int64_t b, int64_t *out);
 bool    moert_round_up(int64_t a, int64_t to, int64_t *out);    /* to: a power of two */
-int64_t moert_stored_bytes(int64_t dtype);      /* of an entry in a file; 0: no such type */
+int64_t moert_stored_bytes(int64_t dtype);      /* of an entry in a file; 0: no type */
 int64_t moert_entry_bytes(int64_t dtype);       /* of an entry of a buffer */
 
 /* Where an error's text goes: the caller's buffer, or nowhere. */
@@ -48,7 +48,8 @@ void moert_team_free(moert_team *);
 int  moert_cpus(void);                          /* that this process may run on */
 
 /* pack.c: stream s of a panelled weight from its natural [n, k] matrix */
-void moert_pack_stream(const moert_weight *, int64_t s, const void *natural, void *panels);
+void moert_pack_stream(const moert_weight *, int64_t s, const void *natural,
+		       void *panels);
 int64_t moert_weight_bytes(const moert_weight *);       /* as layout says; -1: overflow */
 
 /* place.c: where each copy of each weight lies in a layer's image: first the weights that
@@ -56,13 +57,14 @@ int64_t moert_weight_bytes(const moert_weight *);       /* as layout says; -1: o
 typedef struct {
 	int64_t *within;                /* [nweights] offset in its block */
 	int64_t *block;                 /* [nranges] bytes of one expert's block */
-	int64_t *first;                 /* [nranges] where the first expert's block begins */
+	int64_t *first;                 /* [nranges] where the first expert's begins */
 	int64_t  bytes;                 /* of all */
 } moert_places;
 int     moert_place(const moert_layer *, moert_places *, moert_why);
 void    moert_unplace(moert_places *);
 int64_t moert_copies(const moert_layer *, const moert_weight *);
-int64_t moert_where(const moert_layer *, const moert_places *, int64_t weight, int64_t copy);
+int64_t moert_where(const moert_layer *, const moert_places *, int64_t weight,
+		    int64_t copy);
 /* One copy packed from its natural weights. */
 int     moert_fill(const moert_layer *, int64_t weight, int64_t copy, moert_weight_fn *,
 		   void *ctx, void *to, moert_why);
@@ -128,7 +130,7 @@ int  moert_check(moert_session *);
 /* workspace.c: memory and views for a call of args.tokens */
 int  moert_workspace(moert_session *, int64_t group_tokens);
 
-/* steps.c: a step is one or more phases; all workers run a phase, then wait for the rest */
+/* steps.c: a step is one or more phases; all run a phase, then wait for the rest */
 int  moert_phases(const moert_session *, const moert_step *);
 void moert_phase(moert_session *, int64_t step, int phase, int worker);
 int64_t moert_claim(moert_session *, const moert_step *, int phase);

@@ -30,7 +30,7 @@ double moert_log(double x)
 	if (!(x > 0))
 		return x == 0 ? -__builtin_inf() : __builtin_nan("");
 	if (x > 1e300)
-		return x;                               /* only infinity: floats end earlier */
+		return x; /* only infinity: floats end earlier */
 	memcpy(&bits, &x, sizeof bits);
 	int e = (int)(bits >> 52) - 1022;
 	bits = (bits & 0xfffffffffffffull) | (uint64_t)1022 << 52;

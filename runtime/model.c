@@ -38,8 +38,8 @@ static bool make_tables(moert_model *m, const moert_places *p)
 	return true;
 }
 
-static int from_memory(moert_model *m, const moert_places *p, moert_weight_fn *get, void *ctx,
-		       moert_why why)
+static int from_memory(moert_model *m, const moert_places *p, moert_weight_fn *get,
+		       void *ctx, moert_why why)
 {
 	const moert_layer *l = m->layer;
 
@@ -58,8 +58,8 @@ static int from_memory(moert_model *m, const moert_places *p, moert_weight_fn *g
 }
 
 /* A layer without weights still has a page, so that no size is zero. */
-static int open_layer(const moert_layer *l, const char *path, moert_weight_fn *get, void *ctx,
-		      const moert_options *options, moert_model **out)
+static int open_layer(const moert_layer *l, const char *path, moert_weight_fn *get,
+		      void *ctx, const moert_options *options, moert_model **out)
 {
 	moert_options o;
 	moert_places p;
@@ -71,8 +71,8 @@ static int open_layer(const moert_layer *l, const char *path, moert_weight_fn *g
 		return MOERT_ARGS;
 	moert_why why = moert_options_why(&o);
 	if (!moert_cpu_has(l->needs))
-		return moert_fail(why, MOERT_CPU, "layer %s needs a CPU with: %s", l->name,
-				  l->needs);
+		return moert_fail(why, MOERT_CPU, "layer %s needs a CPU with: %s",
+				  l->name, l->needs);
 	int error = moert_place(l, &p, why);
 	if (error)
 		return error;

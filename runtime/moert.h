@@ -4,14 +4,14 @@
  *
  * Units     strides are bytes; tokens, sequences and experts are counted from 0.
  * Shapes    T tokens, H the layer's width, K picks a token; the last axis is dense.
- * Alignment x, y and further arrays need the alignment of their elements; 64 bytes is best.
+ * Alignment x, y and further arrays need that of their elements; 64 bytes is best.
  * Aliasing  outputs must not overlap inputs or one another.
  * Ownership the caller owns every array it passes and may free it when the call returns;
  *           models and sessions belong to the library until closed and ended.
- * Errors    every int result is 0 or a number of errors.def; moert_error() says it in words.
- *           After an error of run the outputs are undefined, the session stays usable.
- * Threads   a model may be used by any number of threads at once; a session by one at a time
- *           (a second one gets MOERT_BUSY).  No global state, no signals, no locale.
+ * Errors    every int result is 0 or a number of errors.def; moert_error() says it in
+ *           words.  After an error of run the outputs are undefined, the session usable.
+ * Threads   a model may be used by any number of threads at once; a session by one at a
+ *           time (a second one gets MOERT_BUSY).  No globals, no signals, no locale.
  * Bits      results do not depend on the number of threads. */
 #ifndef MOERT_H
 #define MOERT_H
@@ -30,9 +30,9 @@ typedef struct moert_model moert_model;
 typedef struct moert_session moert_session;
 
 enum {
-	MOERT_MMAP    = 1,      /* map the file instead of reading it: whoever shrinks it then
+	MOERT_MMAP  = 1,        /* map the file instead of reading it: whoever shrinks it
 				   kills the process, and checksums are not looked at */
-	MOERT_TRUST   = 2,      /* read without checking checksums */
+	MOERT_TRUST = 2,        /* read without checking checksums */
 };
 
 /* Structures begin with their size, so that they can grow: zero what is not set. */
@@ -45,7 +45,8 @@ typedef struct {
 
 /* Runs fn(arg, i) for i in 0 .. n-1, in any order and on any threads; returns when all
  * are done. */
-typedef void moert_parallel_for(void *ctx, int n, void (*fn)(void *arg, int i), void *arg);
+typedef void moert_parallel_for(void *ctx, int n, void (*fn)(void *arg, int i),
+				void *arg);
 
 typedef struct {
 	size_t              size;
@@ -63,21 +64,21 @@ typedef struct {
 	int64_t        x_stride, y_stride;      /* bytes from row to row; 0: dense */
 	int64_t        nseq;            /* sequences in the call; 0: all tokens are one */
 	const int64_t *seq;             /* [nseq + 1] first token of each, and T */
-	const int64_t *seen;            /* [nseq] tokens each sequence had before this call */
+	const int64_t *seen;            /* [nseq] tokens each had before this call */
 	uint64_t       seed;
 	const double  *step;            /* training step; NULL: training is over */
-	const int32_t *picks_in;        /* [T, K] routing given: expert or -1; with gates_in */
-	const float   *gates_in;        /* [T, K] */
+	const int32_t *picks_in;        /* [T, K] routing given: expert or -1 */
+	const float   *gates_in;        /* [T, K] both or neither */
 	int32_t       *picks_out;       /* [T, K] routing read out */
 	float         *gates_out;
 	float         *losses;          /* in declaration order; NULL: not computed */
-	const void *const *inputs;      /* the inputs after x, in declaration order, dense */
-	void *const   *outputs;         /* the outputs after y; NULL entries: not wanted */
+	const void *const *inputs;      /* inputs after x, in declaration order, dense */
+	void *const   *outputs;         /* outputs after y; NULL entries: not wanted */
 } moert_args;
 
 /* A natural weight: [n, k] row-major in the stored type.  range and expert (its number in
- * the layer) are -1 for weights that exist once.  NULL: missing.  The memory must stay until
- * the next call. */
+ * the layer) are -1 for weights that exist once.  NULL: missing.  The memory must stay
+ * until the next call. */
 typedef const void *moert_weight_fn(void *ctx, const moert_layer *, const char *name,
 				    int64_t range, int64_t expert);
 
@@ -96,8 +97,8 @@ void    moert_reset(moert_session *);                   /* forget all states */
 void    moert_end(moert_session *);                     /* NULL is allowed */
 
 /* moew_write.c: packs layers into one file, written beside path and renamed. */
-int     moert_pack(const moert_layer *const *, int64_t nlayers, moert_weight_fn *, void *ctx,
-		   const char *path, const moert_options *);
+int     moert_pack(const moert_layer *const *, int64_t nlayers, moert_weight_fn *,
+		   void *ctx, const char *path, const moert_options *);
 
 /* cpu.c: whether this machine has every feature of a list separated by spaces. */
 int     moert_cpu_has(const char *features);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * moew: reads one layer's weights out of a file that nobody vouches for.
  *
- * Nothing is believed: every offset is held against the file's size before memory is taken,
- * every field of an entry against the layer.  The file is read, not mapped, so that whoever
- * shrinks it meanwhile gets an error and not our death. */
+ * Nothing is believed: every offset is held against the file's size before memory is
+ * taken, every field of an entry against the layer.  The file is read, not mapped, so
+ * that whoever shrinks it meanwhile gets an error and not our death. */
 #include "moew.h"
 
 #include <errno.h>
@@ -75,11 +75,12 @@ static int read_header(reader *r, uint64_t size)
 		return moert_fail(r->why, MOERT_VERSION, "%s: version %llu, expected %d",
 				  r->path, (unsigned long long)h->version, MOEW_VERSION);
 	if (moert_checksum(h, offsetof(moew_header, checksum)) != h->checksum)
-		return moert_fail(r->why, MOERT_CHECKSUM, "%s: the header is damaged", r->path);
+		return moert_fail(r->why, MOERT_CHECKSUM, "%s: the header is damaged",
+				  r->path);
 	if (h->file_bytes != size)
-		return moert_fail(r->why, MOERT_FORMAT, "%s: %llu bytes, but %llu were written",
-				  r->path, (unsigned long long)size,
-				  (unsigned long long)h->file_bytes);
+		return moert_fail(
+		    r->why, MOERT_FORMAT, "%s: %llu bytes, but %llu were written",
+		    r->path, (unsigned long long)size, (unsigned long long)h->file_bytes);
 	if (h->table_at > size || size - h->table_at != h->table_bytes)
 		return bad(r, "the table is not at the end");
 	return MOERT_OK;
@@ -94,12 +95,14 @@ static int read_table(reader *r)
 		return bad(r, "the table is too long");
 	r->table = malloc(r->bytes + 1);
 	if (!r->table)
-		return moert_fail(r->why, MOERT_MEMORY, "%s: no memory for its table", r->path);
+		return moert_fail(r->why, MOERT_MEMORY, "%s: no memory for its table",
+				  r->path);
 	int error = read_at(r, r->table, r->bytes, r->header.table_at);
 	if (error)
 		return error;
 	if (moert_checksum(r->table, (int64_t)r->bytes) != r->header.table_checksum)
-		return moert_fail(r->why, MOERT_CHECKSUM, "%s: the table is damaged", r->path);
+		return moert_fail(r->why, MOERT_CHECKSUM, "%s: the table is damaged",
+				  r->path);
 	return MOERT_OK;
 }
 
@@ -135,7 +138,8 @@ static bool skip_entries(reader *r, uint64_t n)
 	char text[MOEW_TEXT + 1];
 
 	for (uint64_t i = 0; i < n; i++)
-		if (!get_text(r, text) || !get_bytes(r, NULL, MOEW_NUMBERS * sizeof(uint64_t)))
+		if (!get_text(r, text) ||
+		    !get_bytes(r, NULL, MOEW_NUMBERS * sizeof(uint64_t)))
 			return false;
 	return true;
 }
@@ -148,26 +152,29 @@ static int find_layer(reader *r, const moert_layer *l, uint64_t *entries)
 	bool other = false;
 
 	for (uint64_t i = 0; i < r->header.layers; i++) {
-		if (!get_text(r, name) || !get_text(r, target) || !get_number(r, &fingerprint) ||
-		    !get_number(r, entries))
+		if (!get_text(r, name) || !get_text(r, target) ||
+		    !get_number(r, &fingerprint) || !get_number(r, entries))
 			return bad(r, "the table is cut short");
 		if (strcmp(name, l->name) == 0) {
 			if (fingerprint == l->fingerprint)
 				return MOERT_OK;
 			other = true;
-			moert_fail(r->why, 0, "%s: layer %s is packed for %.64s in another "
-				   "layout than this library's", r->path, l->name, target);
+			moert_fail(r->why, 0,
+				   "%s: layer %s is packed for %.64s in another "
+				   "layout than this library's",
+				   r->path, l->name, target);
 		}
 		if (!skip_entries(r, *entries))
 			return bad(r, "the table is cut short");
 	}
 	return other ? MOERT_LAYOUT
-		     : moert_fail(r->why, MOERT_LAYER, "%s: holds no layer %s", r->path, l->name);
+		     : moert_fail(r->why, MOERT_LAYER, "%s: holds no layer %s", r->path,
+				  l->name);
 }
 
 /* One entry against what the layer expects; sums take the checksums in order. */
-static int check_entry(reader *r, const moert_layer *l, const moert_places *p, int64_t weight,
-		       int64_t copy, uint64_t *base, uint64_t *sum)
+static int check_entry(reader *r, const moert_layer *l, const moert_places *p,
+		       int64_t weight, int64_t copy, uint64_t *base, uint64_t *sum)
 {
 	char name[MOEW_TEXT + 1];
 	uint64_t got[MOEW_NUMBERS], want[MOEW_NUMBERS];
@@ -186,8 +193,8 @@ static int check_entry(reader *r, const moert_layer *l, const moert_places *p, i
 	return MOERT_OK;
 }
 
-static int check_entries(reader *r, const moert_layer *l, const moert_places *p, uint64_t n,
-			 uint64_t *base, uint64_t *sums)
+static int check_entries(reader *r, const moert_layer *l, const moert_places *p,
+			 uint64_t n, uint64_t *base, uint64_t *sums)
 {
 	int64_t i = 0;
 
@@ -226,7 +233,8 @@ static int load(reader *r, const moert_layer *l, const moert_places *p, uint64_t
 		uint64_t base, const uint64_t *sums, char **image)
 {
 	if (flags & MOERT_MMAP && l->nweights) {
-		*image = mmap(NULL, (size_t)p->bytes, PROT_READ, MAP_SHARED, r->fd, (off_t)base);
+		*image = mmap(NULL, (size_t)p->bytes, PROT_READ, MAP_SHARED, r->fd,
+			      (off_t)base);
 		if (*image == MAP_FAILED) {
 			*image = NULL;
 			return moert_fail(r->why, MOERT_READ, "%s: %m", r->path);
@@ -235,8 +243,8 @@ static int load(reader *r, const moert_layer *l, const moert_places *p, uint64_t
 	}
 	*image = moert_pages(p->bytes);
 	if (!*image)
-		return moert_fail(r->why, MOERT_MEMORY, "%s: no memory for %lld bytes", r->path,
-				  (long long)p->bytes);
+		return moert_fail(r->why, MOERT_MEMORY, "%s: no memory for %lld bytes",
+				  r->path, (long long)p->bytes);
 	if (!l->nweights)
 		return MOERT_OK;
 	int error = read_at(r, *image, (uint64_t)p->bytes, base);
@@ -245,8 +253,8 @@ static int load(reader *r, const moert_layer *l, const moert_places *p, uint64_t
 	return error;
 }
 
-static int read_layer(reader *r, const moert_layer *l, const moert_places *p, uint64_t flags,
-		      uint64_t *sums, char **image)
+static int read_layer(reader *r, const moert_layer *l, const moert_places *p,
+		      uint64_t flags, uint64_t *sums, char **image)
 {
 	uint64_t size = 0, entries, base;
 	int error;

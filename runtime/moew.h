@@ -4,8 +4,8 @@
  *     header   64 bytes, below
  *     images   one a layer, 4 KiB-aligned, as moert_places says: the weights that exist
  *              once, then each expert's together, each expert 4 KiB-aligned
- *     table    at the very end: for each layer its name, target, fingerprint and number of
- *              entries, then its entries in the layer's order, copies of a weight by expert
+ *     table    at the very end: for each layer its name, target, fingerprint and number
+ *              of entries, then these in the layer's order, a weight's copies by expert
  *
  * In the table a text is a u32 length and its bytes, all else u64.  An entry:
  *     name, range, expert (both 2^64-1: once), dtype, cols, kpack, n, k, streams,
@@ -40,8 +40,9 @@ static inline void moew_entry(const moert_layer *l, const moert_places *p, int64
 	const moert_weight *w = &l->weights[weight];
 	int64_t expert = w->range < 0 ? -1 : l->ranges[w->range].first + copy;
 	const uint64_t numbers[MOEW_NUMBERS] = {
-		(uint64_t)w->range, (uint64_t)expert, (uint64_t)w->dtype, (uint64_t)w->cols,
-		(uint64_t)w->kpack, (uint64_t)w->n, (uint64_t)w->k, (uint64_t)w->nstreams,
+		(uint64_t)w->range, (uint64_t)expert, (uint64_t)w->dtype,
+		(uint64_t)w->cols, (uint64_t)w->kpack, (uint64_t)w->n, (uint64_t)w->k,
+		(uint64_t)w->nstreams,
 		base + (uint64_t)moert_where(l, p, weight, copy), (uint64_t)w->bytes, 0,
 	};
 	for (int i = 0; i < MOEW_NUMBERS; i++)

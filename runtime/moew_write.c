@@ -31,7 +31,8 @@ static int write_at(writer *w, const void *data, uint64_t bytes, uint64_t at)
 
 	for (uint64_t done = 0; done < bytes;) {
 		uint64_t piece = MIN(bytes - done, PIECE);
-		ssize_t n = pwrite(w->fd, (const char *)data + done, piece, (off_t)(at + done));
+		ssize_t n =
+		    pwrite(w->fd, (const char *)data + done, piece, (off_t)(at + done));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -74,8 +75,8 @@ static int put_layer(writer *w, const moert_layer *l)
 	       put(w, numbers, sizeof numbers) ? MOERT_OK : no_memory(w);
 }
 
-static int write_copy(writer *w, const moert_layer *l, const moert_places *p, int64_t weight,
-		      int64_t copy, void *buffer)
+static int write_copy(writer *w, const moert_layer *l, const moert_places *p,
+		      int64_t weight, int64_t copy, void *buffer)
 {
 	uint64_t entry[MOEW_NUMBERS];
 	int64_t bytes = l->weights[weight].bytes;
@@ -165,7 +166,8 @@ int moert_pack(const moert_layer *const *layers, int64_t nlayers, moert_weight_f
 	moert_options o;
 	writer w = {.path = path, .fd = -1, .get = get, .ctx = ctx};
 
-	if (moert_options_read(options, &o) != MOERT_OK || !layers || nlayers < 1 || !get || !path)
+	if (moert_options_read(options, &o) != MOERT_OK || !layers || nlayers < 1 ||
+	    !get || !path)
 		return MOERT_ARGS;
 	w.why = moert_options_why(&o);
 	int error = open_beside(&w);

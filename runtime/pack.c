@@ -72,8 +72,8 @@ static inline void interleave_octets(octet v[8])
 FULL(quad, 4, 2, interleave_quads)
 FULL(octet, 8, 3, interleave_octets)
 
-static void transpose(int64_t unit, const char (*tile)[LINE], int rows, int units, char *to,
-		      int64_t step)
+static void transpose(int64_t unit, const char (*tile)[LINE], int rows, int units,
+		      char *to, int64_t step)
 {
 	bool full = rows == ROWS && units * unit == LINE;
 
@@ -94,10 +94,10 @@ static void transpose(int64_t unit, const char (*tile)[LINE], int rows, int unit
 				       (size_t)unit);
 }
 
-/* A tile: `have` matrix rows from `from` on, a line of each, of which `bytes` are the row's.
- * What is not there is padding: zeros. */
-static void pack_tile(const char *from, int64_t row_bytes, int have, int rows, int64_t bytes,
-		      int64_t unit, int units, char *to, int64_t step)
+/* A tile: `have` matrix rows from `from` on, a line of each, of which `bytes` are the
+ * row's.  What is not there is padding: zeros. */
+static void pack_tile(const char *from, int64_t row_bytes, int have, int rows,
+		      int64_t bytes, int64_t unit, int units, char *to, int64_t step)
 {
 	_Alignas(LINE) char tile[ROWS][LINE];
 
@@ -113,12 +113,12 @@ static void pack_tile(const char *from, int64_t row_bytes, int have, int rows, i
 	transpose(unit, (const char (*)[LINE])tile, rows, units, to, step);
 }
 
-/* Line by line along k, and there across the panel's columns: so the panel is written from
- * its begin to its end. */
+/* Line by line along k, and there across the panel's columns: so the panel is written
+ * from its begin to its end. */
 static void pack_panel(const moert_weight *w, int64_t c0, const char *natural, char *to)
 {
 	int64_t entry = moert_stored_bytes(w->dtype), row_bytes = w->k * entry;
-	int64_t unit = entry * w->kpack;                /* divides a line: moert_weight_bytes */
+	int64_t unit = entry * w->kpack; /* divides a line: moert_weight_bytes */
 	int64_t units = (w->k + w->kpack - 1) / w->kpack;
 	int64_t step = w->nstreams * w->cols * unit;
 	int64_t last = MIN(w->n - c0, w->cols);
@@ -128,21 +128,24 @@ static void pack_panel(const moert_weight *w, int64_t c0, const char *natural, c
 		for (int64_t c = 0; c < w->cols; c += ROWS) {
 			int64_t rows = MIN(ROWS, w->cols - c);
 			int64_t have = MAX(0, MIN(rows, last - c));
-			const char *from = natural + (have ? (c0 + c) * row_bytes + at : 0);
+			int64_t first = have ? (c0 + c) * row_bytes + at : 0;
+			const char *from = natural + first;
 			pack_tile(from, row_bytes, (int)have, (int)rows, bytes, unit,
-				  (int)MIN(units - u, LINE / unit), to + u * step + c * unit,
-				  step);
+				  (int)MIN(units - u, LINE / unit),
+				  to + u * step + c * unit, step);
 		}
 	}
 }
 
-void moert_pack_stream(const moert_weight *w, int64_t s, const void *natural, void *panels)
+void moert_pack_stream(const moert_weight *w, int64_t s, const void *natural,
+		       void *panels)
 {
 	if (!w->cols) {
 		memcpy(panels, natural, (size_t)w->bytes);
 		return;
 	}
-	int64_t npanels = (w->n + w->cols - 1) / w->cols, panel_bytes = w->bytes / npanels;
+	int64_t npanels = (w->n + w->cols - 1) / w->cols;
+	int64_t panel_bytes = w->bytes / npanels;
 	int64_t column = moert_stored_bytes(w->dtype) * w->kpack;
 
 	for (int64_t p = 0; p < npanels; p++)

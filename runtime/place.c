@@ -14,7 +14,8 @@ static bool in_range(const moert_layer *l, const moert_weight *w)
 /* Adds a weight to the end of a block of `bytes` so far. */
 static bool add_weight(const moert_weight *w, int64_t *bytes, int64_t *within)
 {
-	return moert_weight_bytes(w) == w->bytes && moert_round_up(*bytes, LINE, within) &&
+	return moert_weight_bytes(w) == w->bytes &&
+	       moert_round_up(*bytes, LINE, within) &&
 	       moert_add(*within, w->bytes, bytes);
 }
 
@@ -25,7 +26,8 @@ static bool place_weights(const moert_layer *l, moert_places *p)
 	for (int64_t i = 0; i < l->nweights; i++) {
 		const moert_weight *w = &l->weights[i];
 		if (!in_range(l, w) ||
-		    !add_weight(w, w->range < 0 ? &once : &p->block[w->range], &p->within[i]))
+		    !add_weight(w, w->range < 0 ? &once : &p->block[w->range],
+				&p->within[i]))
 			return false;
 	}
 	if (!moert_round_up(once, PAGE, &p->bytes))
@@ -52,7 +54,7 @@ int moert_place(const moert_layer *l, moert_places *p, moert_why why)
 		error = moert_fail(why, MOERT_MEMORY, "out of memory");
 	else if (!place_weights(l, p))
 		error = moert_fail(why, MOERT_INTERNAL,
-				   "layer %s: a weight's layout is inconsistent", l->name);
+				   "layer %s: a weight's layout is wrong", l->name);
 	if (error)
 		moert_unplace(p);
 	return error;
@@ -71,7 +73,8 @@ int64_t moert_copies(const moert_layer *l, const moert_weight *w)
 	return w->range < 0 ? 1 : l->ranges[w->range].count;
 }
 
-int64_t moert_where(const moert_layer *l, const moert_places *p, int64_t weight, int64_t copy)
+int64_t moert_where(const moert_layer *l, const moert_places *p, int64_t weight,
+		    int64_t copy)
 {
 	int64_t r = l->weights[weight].range;
 	return p->within[weight] + (r < 0 ? 0 : p->first[r] + copy * p->block[r]);
@@ -86,8 +89,9 @@ int moert_fill(const moert_layer *l, int64_t weight, int64_t copy, moert_weight_
 	for (int64_t s = 0; s < w->nstreams; s++) {
 		const void *natural = get(ctx, l, w->streams[s], w->range, expert);
 		if (!natural && expert < 0)
-			return moert_fail(why, MOERT_WEIGHT, "layer %s: weight %s is missing",
-					  l->name, w->streams[s]);
+			return moert_fail(why, MOERT_WEIGHT,
+					  "layer %s: weight %s is missing", l->name,
+					  w->streams[s]);
 		if (!natural)
 			return moert_fail(why, MOERT_WEIGHT,
 					  "layer %s: weight %s of expert %lld is missing",

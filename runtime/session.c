@@ -34,7 +34,8 @@ static bool contract_ok(const moert_layer *l, const moert_step *st)
 /* Cross steps know 32-bit floats and integers. */
 static bool cross_ok(const moert_layer *l, const moert_step *st)
 {
-	if (!buf_ok(l, st->in) || !buf_ok(l, st->out) || st->op < 0 || st->op > MOERT_RANK)
+	if (!buf_ok(l, st->in) || !buf_ok(l, st->out) || st->op < 0 ||
+	    st->op > MOERT_RANK)
 		return false;
 	const moert_buf *in = &l->bufs[st->in], *out = &l->bufs[st->out];
 	bool along = st->op >= MOERT_SOFTMAX;
@@ -49,7 +50,8 @@ static bool step_ok(const moert_layer *l, const moert_step *st)
 		return false;
 	switch (st->kind) {
 	case MOERT_MAP:      return st->map && level_ok(l, st->over, st->range);
-	case MOERT_CONTRACT: return level_ok(l, st->over, st->range) && contract_ok(l, st);
+	case MOERT_CONTRACT:
+		return level_ok(l, st->over, st->range) && contract_ok(l, st);
 	case MOERT_CROSS:    return cross_ok(l, st);
 	case MOERT_GROUP:
 		return buf_ok(l, st->in) && st->range >= 0 && st->range < l->nranges &&
@@ -114,9 +116,10 @@ int moert_start(moert_model *m, const moert_session_options *options, moert_sess
 	if (!out)
 		return MOERT_ARGS;
 	*out = NULL;
-	if (!m || (options && !moert_read_struct(&o, sizeof o,
-						 offsetof(moert_session_options, parallel_for),
-						 options)))
+	if (!m ||
+	    (options &&
+	     !moert_read_struct(&o, sizeof o,
+				offsetof(moert_session_options, parallel_for), options)))
 		return MOERT_ARGS;
 	if (o.threads < 0 || o.threads > MOST_THREADS)
 		return MOERT_ARGS;

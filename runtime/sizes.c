@@ -90,7 +90,8 @@ bool moert_read_struct(void *to, size_t known, size_t least, const void *from)
 int moert_options_read(const moert_options *from, moert_options *to)
 {
 	memset(to, 0, sizeof *to);
-	if (from && !moert_read_struct(to, sizeof *to, offsetof(moert_options, why), from))
+	if (from &&
+	    !moert_read_struct(to, sizeof *to, offsetof(moert_options, why), from))
 		return MOERT_ARGS;
 	if (!to->why_size)
 		to->why = NULL;

@@ -2,8 +2,8 @@
  * steps: how the rows and panels of one step are shared out among workers.
  *
  * Items are claimed one after another, so a slow or interrupted worker holds nobody up.
- * Which worker computes an item never changes its bits: an item writes rows or columns that
- * no other writes, and every sum lies inside one item. */
+ * Which worker computes an item never changes its bits: an item writes rows or columns
+ * that no other writes, and every sum lies inside one item. */
 #include "internal.h"
 
 #include <string.h>
@@ -51,7 +51,8 @@ void *moert_scratch(const moert_session *s, int worker)
 
 static float *acc_of(const moert_session *s, int worker)
 {
-	return (float *)(s->scratch + worker * s->scratch_bytes + s->sink_at - s->acc_bytes);
+	return (float *)(s->scratch + worker * s->scratch_bytes + s->sink_at -
+			 s->acc_bytes);
 }
 
 /* Panel `number` of an active expert (or of the weight that exists once). */
@@ -80,7 +81,7 @@ static int64_t actives(const moert_session *s, const moert_step *st)
 }
 
 /* The rows of an item block by block, and the summed axis of each in blocks, so that the
- * waiting accumulators stay in L2 beside the panel's block.  next: the panel after this. */
+ * waiting accumulators stay in L2 beside the panel's block.  next: the panel after it. */
 static void contract_blocks(moert_session *s, const moert_step *st, moert_task *task,
 			    const char *next)
 {
@@ -142,7 +143,8 @@ static int64_t row_cuts(const moert_session *s, const moert_step *st)
 }
 
 /* Item i: expert by expert, panel by panel, then the pieces of its rows. */
-static item nth_item(const moert_session *s, const moert_step *st, int64_t cuts, int64_t i)
+static item nth_item(const moert_session *s, const moert_step *st, int64_t cuts,
+		     int64_t i)
 {
 	item it = item_of(s, st, i / cuts / st->panels, i / cuts % st->panels);
 
@@ -155,7 +157,8 @@ static item nth_item(const moert_session *s, const moert_step *st, int64_t cuts,
 	return it;
 }
 
-/* The next item is claimed before this one is computed: its panel is on its way meanwhile. */
+/* The next item is claimed before this one is computed: its panel is on its way
+ * meanwhile. */
 static void contract_items(moert_session *s, const moert_step *st, int worker)
 {
 	int64_t cuts = row_cuts(s, st), n = actives(s, st) * st->panels * cuts;
@@ -163,7 +166,8 @@ static void contract_items(moert_session *s, const moert_step *st, int worker)
 	for (int64_t i = moert_claim(s, st, 0), j; i < n; i = j) {
 		item it = nth_item(s, st, cuts, i);
 		j = moert_claim(s, st, 0);
-		contract(s, st, &it, j < n ? nth_item(s, st, cuts, j).panel : NULL, NULL, worker);
+		contract(s, st, &it, j < n ? nth_item(s, st, cuts, j).panel : NULL, NULL,
+			 worker);
 	}
 }
 
@@ -219,8 +223,9 @@ static void tail_items(moert_session *s, const moert_step *st, int worker)
 			item it = item_of(s, st, 0, p);
 			it.row0 = r;
 			it.row1 = MIN(r + block, row1);
-			contract(s, st, &it, it.panel + (p + 1 < st->panels) * st->panel_bytes,
-				 NULL, worker);
+			contract(s, st, &it,
+				 it.panel + (p + 1 < st->panels) * st->panel_bytes, NULL,
+				 worker);
 		}
 		st->map(&s->call, r, MIN(r + block, row1), moert_scratch(s, worker));
 	}

@@ -3,8 +3,9 @@
  *
  * Both waits are the same: a word is read until it changes.  A decode step takes tens of
  * microseconds, so waiting spins that long; a longer pause, or fewer cores than threads,
- * sleeps.  A sleeper counts itself before it looks again, and who changes the word looks at
- * the count afterwards: one of the two sees the other (sequentially consistent accesses). */
+ * sleeps.  A sleeper counts itself before it looks again, and who changes the word looks
+ * at the count afterwards: one of the two sees the other (sequentially consistent
+ * accesses). */
 #include "internal.h"
 
 #include <pthread.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * workspace: the memory of one call, one allocation that sessions reuse.
  *
- * A routed value has at most T * K rows.  That much address space is reserved for it; pages
- * that no row reaches are never touched, so they cost nothing. */
+ * A routed value has at most T * K rows.  That much address space is reserved for it;
+ * pages that no row reaches are never touched, so they cost nothing. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -25,8 +25,8 @@ static void *carve(carver *c, int64_t rows, int64_t row_bytes, int64_t align)
 	return c->base ? c->base + at : NULL;
 }
 
-/* Rows in whole cache lines; a stride that is a large power of two would put the rows of a
- * tile into the same cache sets, so it gets one line more. */
+/* Rows in whole cache lines; a stride that is a large power of two would put the rows of
+ * a tile into the same cache sets, so it gets one line more. */
 static int64_t stride_of(const moert_buf *b)
 {
 	int64_t bytes = b->elems * moert_entry_bytes(b->dtype);
@@ -49,13 +49,15 @@ static int64_t range_picks(const moert_layer *l, int64_t range)
 }
 
 /* The most rows of a level while tokens of one group are at work. */
-static bool most_rows(const moert_session *s, const moert_buf *b, int64_t tokens, int64_t *rows)
+static bool most_rows(const moert_session *s, const moert_buf *b, int64_t tokens,
+		      int64_t *rows)
 {
 	switch (b->level) {
 	case MOERT_ONCE:  *rows = 1; return true;
 	case MOERT_SEQ:   *rows = s->nseq; return true;
 	case MOERT_TOKEN: *rows = tokens; return true;
-	case MOERT_ROW:   return moert_mul(tokens, range_picks(s->model->layer, b->range), rows);
+	case MOERT_ROW:
+		return moert_mul(tokens, range_picks(s->model->layer, b->range), rows);
 	}
 	return false;
 }
@@ -82,8 +84,8 @@ static void carve_rows(moert_session *s, carver *c, int64_t tokens)
 	s->counts = carve(c, s->workers, largest * (int64_t)sizeof *s->counts, LINE);
 }
 
-/* What a worker needs beside the buffers: a step's scratch (or the counters of a rank), the
- * waiting accumulators, and a combine's sink. */
+/* What a worker needs beside the buffers: a step's scratch (or the counters of a rank),
+ * the waiting accumulators, and a combine's sink. */
 static void carve_scratch(moert_session *s, carver *c, int64_t tokens)
 {
 	const moert_layer *l = s->model->layer;
@@ -97,7 +99,8 @@ static void carve_scratch(moert_session *s, carver *c, int64_t tokens)
 			continue;
 		if (st->kblock)
 			acc = MAX(acc, MAX(ACC, st->tile_rows * st->width * 4));
-		if (st->finish && !moert_mul(tokens, l->weights[st->weight].cols * 4, &floats))
+		if (st->finish &&
+		    !moert_mul(tokens, l->weights[st->weight].cols * 4, &floats))
 			c->failed = true;
 		sink = MAX(sink, floats);
 	}
@@ -120,7 +123,7 @@ static void carve_all(moert_session *s, carver *c, int64_t tokens)
 	carve_scratch(s, c, tokens);
 	for (int64_t i = 0; i < l->nbufs; i++) {
 		const moert_buf *b = &l->bufs[i];
-		bool whole = b->role == MOERT_OUTPUT;   /* not a group's tokens: the call's */
+		bool whole = b->role == MOERT_OUTPUT;   /* all tokens, not a group's */
 		int64_t rows = 0, stride = stride_of(b);
 		if (b->role == MOERT_INPUT || b->role == MOERT_STATE)
 			continue;
@@ -143,7 +146,8 @@ static int grow_states(moert_session *s)
 		if (!most_rows(s, b, 0, &rows) || !moert_mul(rows, stride, &bytes))
 			return MOERT_MEMORY;
 		if (rows > s->state_rows[i]) {
-			char *p = aligned_alloc(LINE, (size_t)((bytes + LINE - 1) & -LINE));
+			size_t size = (size_t)((bytes + LINE - 1) & -LINE);
+			char *p = aligned_alloc(LINE, size);
 			if (!p)
 				return MOERT_MEMORY;
 			size_t old = (size_t)(s->state_rows[i] * stride);

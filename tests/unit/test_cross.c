@@ -10,26 +10,38 @@
 
 enum { T = 50, C = 37 };
 
-static const void *no_weight(void *ctx, const moert_layer *l, const char *name, int64_t range,
-			     int64_t expert)
+static const void *no_weight(void *ctx, const moert_layer *l, const char *name,
+			     int64_t range, int64_t expert)
 {
 	return NULL;
 }
 
 /* One cross step from x [T, C] to y. */
-static int run_cross(int op, bool by_sequence, Dtype in, Dtype out, int threads, const void *from,
-		     void *to)
+static int run_cross(int op, bool by_sequence, Dtype in, Dtype out, int threads,
+		     const void *from, void *to)
 {
 	static const int64_t seq[] = {0, 20, 20, 50};
-	int64_t level = op >= MOERT_SOFTMAX ? MOERT_TOKEN : by_sequence ? MOERT_SEQ : MOERT_ONCE;
+	int64_t level = op >= MOERT_SOFTMAX ? MOERT_TOKEN
+			: by_sequence	    ? MOERT_SEQ
+					    : MOERT_ONCE;
 	moert_buf bufs[] = {{"x", MOERT_INPUT, in, MOERT_TOKEN, 0, C, 0},
 			    {"y", MOERT_OUTPUT, out, level, 0, C, 0}};
-	moert_step step = {.name = "cross", .kind = MOERT_CROSS, .op = op, .in = 0, .out = 1,
+	moert_step step = {.name = "cross",
+			   .kind = MOERT_CROSS,
+			   .op = op,
+			   .in = 0,
+			   .out = 1,
 			   .by_sequence = by_sequence};
-	moert_layer l = {.name = "cross", .target = "any", .needs = "", .nbufs = 2, .nsteps = 1,
-			 .bufs = bufs, .steps = &step};
+	moert_layer l = {.name = "cross",
+			 .target = "any",
+			 .needs = "",
+			 .nbufs = 2,
+			 .nsteps = 1,
+			 .bufs = bufs,
+			 .steps = &step};
 	moert_session_options o = {.size = sizeof o, .threads = threads};
-	moert_args a = {.size = sizeof a, .x = from, .tokens = T, .y = to, .nseq = 3, .seq = seq};
+	moert_args a = {
+	    .size = sizeof a, .x = from, .tokens = T, .y = to, .nseq = 3, .seq = seq};
 	moert_model *m;
 	moert_session *s;
 	int error = moert_open_memory(&l, no_weight, NULL, NULL, &m);
@@ -52,7 +64,7 @@ static void fill(void)
 			x[t][c] = draw_normal(1, 0, 0, (uint32_t)t, 0, (uint32_t)c);
 			xi[t][c] = (t * 7 + c * 3) % 5 == 0;
 			if (c % 6 == 5)
-				x[t][c] = (float)((t * 5 + c) % 4) - 2;   /* equal values */
+				x[t][c] = (float)((t * 5 + c) % 4) - 2; /* equal values */
 			if (c == 4)
 				x[t][c] = t % 3 ? -0.0f : 0.0f;
 		}
@@ -73,13 +85,15 @@ static void test_rank(void)
 	fill();
 	for (int threads = 1; threads < 4; threads += 2)
 		for (int by = 0; by < 2; by++) {
-			CHECK(run_cross(MOERT_RANK, by, DT_f32, DT_i32, threads, x, yi) == 0);
+			CHECK(run_cross(MOERT_RANK, by, DT_f32, DT_i32, threads, x, yi) ==
+			      0);
 			for (int t = 0; t < T; t++)
 				for (int c = 0; c < C; c++) {
 					int n = 0, t0 = by && t >= 20 ? 20 : 0;
 					int t1 = by && t < 20 ? 20 : T;
 					for (int u = t0; u < t1; u++)
-						n += u != t && before(x[u][c], x[t][c], u < t);
+						n += u != t &&
+						     before(x[u][c], x[t][c], u < t);
 					CHECK(n == yi[t][c]);
 				}
 		}
@@ -156,7 +170,8 @@ static void test_maths(void)
 		double e = exp((double)v), l = log(e);
 		double got = (double)moert_exp(v);
 		CHECK(got == (double)(float)e || fabs(got - e) <= 1e-7 * e);
-		CHECK(e > 1e300 || e == 0 || fabs(moert_log(e) - l) <= 1e-14 * (1 + fabs(l)));
+		CHECK(e > 1e300 || e == 0 ||
+		      fabs(moert_log(e) - l) <= 1e-14 * (1 + fabs(l)));
 	}
 	CHECK(moert_exp(INFINITY) == INFINITY && moert_exp(-INFINITY) == 0);
 	CHECK(isnan(moert_exp(NAN)) && isnan(moert_log(-1)));
@@ -190,7 +205,8 @@ static void test_cpu(void)
 	CHECK(moert_cpu_has("avx2 fma") ==
 	      (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")));
 	CHECK(!moert_cpu_has("avx512f") == !__builtin_cpu_supports("avx512f"));
-	CHECK(!moert_cpu_has("avx512f avx512bf16") == !__builtin_cpu_supports("avx512bf16"));
+	CHECK(!moert_cpu_has("avx512f avx512bf16") ==
+	      !__builtin_cpu_supports("avx512bf16"));
 	CHECK(!moert_cpu_has("avx2 avx1024"));
 #endif
 }

@@ -29,12 +29,13 @@ static const moert_layer first = {
 	.nranges = 1, .weights = weights + 1, .ranges = ranges,
 }, bare = {.name = "bare", .target = "any", .needs = ""};
 
-static const void *natural(void *ctx, const moert_layer *l, const char *name, int64_t range,
-			   int64_t expert)
+static const void *natural(void *ctx, const moert_layer *l, const char *name,
+			   int64_t range, int64_t expert)
 {
 	static unsigned char bytes[N * KK * 4];
 	for (size_t i = 0; i < sizeof bytes; i++)
-		bytes[i] = (unsigned char)(l->name[0] + name[0] * 3 + expert * 7 + (int)i * 5);
+		bytes[i] =
+		    (unsigned char)(l->name[0] + name[0] * 3 + expert * 7 + (int)i * 5);
 	return bytes;
 }
 
@@ -97,7 +98,8 @@ static bool same_weights(const moert_layer *l, uint64_t flags)
 	same = moert_bytes(a) == moert_bytes(b) &&
 	       memcmp(a->image, b->image, (size_t)moert_bytes(a)) == 0;
 	for (int64_t e = 0; e < E && l->nranges; e++)
-		same = same && (uintptr_t)a->range[0][e].weight[l->nweights - 2] % 4096 == 0;
+		same =
+		    same && (uintptr_t)a->range[0][e].weight[l->nweights - 2] % 4096 == 0;
 	moert_close(a);
 	moert_close(b);
 	return same;
@@ -161,8 +163,8 @@ static void test_files(void)
 	CHECK(access(left, F_OK) != 0);         /* nothing partial stays behind */
 }
 
-static const void *nothing(void *ctx, const moert_layer *l, const char *name, int64_t range,
-			   int64_t expert)
+static const void *nothing(void *ctx, const moert_layer *l, const char *name,
+			   int64_t range, int64_t expert)
 {
 	return NULL;
 }
@@ -224,7 +226,8 @@ static void seal(unsigned char *file, size_t n)
 {
 	moew_header *h = (moew_header *)file;
 	if (h->table_at <= n && h->table_bytes <= n - h->table_at)
-		h->table_checksum = moert_checksum(file + h->table_at, (int64_t)h->table_bytes);
+		h->table_checksum =
+		    moert_checksum(file + h->table_at, (int64_t)h->table_bytes);
 	h->checksum = moert_checksum(h, offsetof(moew_header, checksum));
 }
 
@@ -232,8 +235,14 @@ static void seal(unsigned char *file, size_t n)
  * becomes something nasty. */
 static void test_forged(void)
 {
-	static const uint64_t nasty[] = {0, 1, UINT64_MAX, INT64_MAX, (uint64_t)1 << 63, 4096,
-					 (uint64_t)1 << 32, UINT64_MAX - 4095};
+	static const uint64_t nasty[] = {0,
+					 1,
+					 UINT64_MAX,
+					 INT64_MAX,
+					 (uint64_t)1 << 63,
+					 4096,
+					 (uint64_t)1 << 32,
+					 UINT64_MAX - 4095};
 	unsigned char *bad = malloc(size);
 	char why[200];
 	size_t table = (size_t)((moew_header *)good)->table_at;
@@ -292,4 +301,5 @@ static void test_checksum(void)
 SUITE("moew", {"checksum", test_checksum}, {"round trip", test_round_trip},
       {"wrong layer", test_wrong_layer}, {"wrong files", test_files},
       {"missing weights", test_missing}, {"cut short", test_truncated},
-      {"bits flipped", test_flipped}, {"forged", test_forged}, {"other versions", test_version})
+      {"bits flipped", test_flipped}, {"forged", test_forged},
+      {"other versions", test_version})

@@ -8,14 +8,16 @@
 
 #include <stdlib.h>
 
-static bool packs(Dtype dtype, int64_t n, int64_t k, int64_t cols, int64_t kpack, int64_t streams)
+static bool packs(Dtype dtype, int64_t n, int64_t k, int64_t cols, int64_t kpack,
+		  int64_t streams)
 {
 	moert_weight w = {"w", -1, dtype, cols, kpack, n, k, streams, NULL, 0};
 	size_t size = (size_t)moert_stored_bytes(dtype);
 	w.bytes = moert_weight_bytes(&w);
 	MUST(w.bytes > 0);
 	unsigned char *natural = malloc((size_t)(streams * n * k) * size);
-	unsigned char *packed = malloc((size_t)w.bytes), *want = calloc(1, (size_t)w.bytes);
+	unsigned char *packed = malloc((size_t)w.bytes),
+		      *want = calloc(1, (size_t)w.bytes);
 	memset(packed, 0xee, (size_t)w.bytes);
 	for (size_t i = 0; i < (size_t)(streams * n * k) * size; i++)
 		natural[i] = (unsigned char)(i * 37 + i / 251 + 1);
@@ -25,9 +27,11 @@ static bool packs(Dtype dtype, int64_t n, int64_t k, int64_t cols, int64_t kpack
 		moert_pack_stream(&w, s, m, packed);
 		for (int64_t c = 0; c < n; c++)
 			for (int64_t i = 0; i < k; i++) {
-				int64_t at = c / cols * panel +
-					     ((i / kpack * streams + s) * cols + c % cols) * kpack +
-					     i % kpack;
+				int64_t at =
+				    c / cols * panel +
+				    ((i / kpack * streams + s) * cols + c % cols) *
+					kpack +
+				    i % kpack;
 				memcpy(want + (size_t)at * size,
 				       m + (size_t)(c * k + i) * size, size);
 			}

@@ -14,7 +14,7 @@ enum { H = 24, E = 5, FIRST = 3, K = 2, I = 20, COLS = 8, KPACK = 2 };
 enum { X, Y, P, PICKS, GATES, HID0, HID1, MEANS, LOSS, TOTALS, NBUFS };
 enum { ROUTER, UP0, DOWN0, UP1, DOWN1, NWEIGHTS };
 
-/* ---- kernels ------------------------------------------------------------------------- */
+/* ---- kernels ---- */
 
 static float *row_of(const moert_call *call, int buf, int64_t row)
 {
@@ -22,16 +22,19 @@ static float *row_of(const moert_call *call, int buf, int64_t row)
 }
 
 /* The dot of one row with column c of stream s, from k0 to k1. */
-static float dot(const moert_task *t, int streams, int s, int c, const float *a, float sum)
+static float dot(const moert_task *t, int streams, int s, int c, const float *a,
+		 float sum)
 {
 	const float *panel = t->panel;
 	for (int64_t k = t->k0; k < t->k1; k++)
-		sum += a[k] * panel[((k / KPACK * streams + s) * COLS + c) * KPACK + k % KPACK];
+		sum += a[k] *
+		       panel[((k / KPACK * streams + s) * COLS + c) * KPACK + k % KPACK];
 	return sum;
 }
 
 /* Sums of all columns of a row into acc[streams][COLS]. */
-static void dots(const moert_task *t, int streams, const float *a, int64_t row, float *acc)
+static void dots(const moert_task *t, int streams, const float *a, int64_t row,
+		 float *acc)
 {
 	float *wait = t->acc ? t->acc + (row - t->row0) * streams * COLS : NULL;
 	for (int i = 0; i < streams * COLS; i++) {
@@ -82,7 +85,8 @@ static void gate_up(const moert_call *call, const moert_task *t, int range, int 
 		if (t->k1 < H)
 			continue;
 		for (int64_t c = 0; c < COLS && t->number * COLS + c < I; c++)
-			row_of(call, hid, r)[t->number * COLS + c] = acc[c] * acc[COLS + c];
+			row_of(call, hid, r)[t->number * COLS + c] =
+			    acc[c] * acc[COLS + c];
 	}
 }
 
@@ -128,7 +132,7 @@ static void loss(const moert_call *call, int64_t row0, int64_t row1, void *scrat
 	*row_of(call, LOSS, 0) = sum + (float)call->tokens;
 }
 
-/* ---- the layer ----------------------------------------------------------------------- */
+/* ---- the layer ---- */
 
 static const moert_buf bufs[NBUFS] = {
 	[X] = {"x", MOERT_INPUT, DT_f32, MOERT_TOKEN, 0, H, 0},
@@ -147,38 +151,76 @@ static const char *const router_names[] = {"router"}, *const up_names[] = {"gate
 #define UP(r)   {"gate+up", r, DT_f32, COLS, KPACK, I, H, 2, up_names, 24 * H * 2 * 4}
 #define DOWN(r) {"down", r, DT_f32, COLS, KPACK, H, I, 1, down_names, H * I * 4}
 static const moert_weight weights[NWEIGHTS] = {
-	[ROUTER] = {"router", -1, DT_f32, COLS, KPACK, E, H, 1, router_names, COLS * H * 4},
-	[UP0] = UP(0), [DOWN0] = DOWN(0), [UP1] = UP(1), [DOWN1] = DOWN(1),
+    [ROUTER] = {"router", -1, DT_f32, COLS, KPACK, E, H, 1, router_names, COLS * H * 4},
+    [UP0] = UP(0),
+    [DOWN0] = DOWN(0),
+    [UP1] = UP(1),
+    [DOWN1] = DOWN(1),
 };
 static const moert_range ranges[] = {{0, FIRST}, {FIRST, E - FIRST}};
 
-#define UPSTEP(r, fn)                                                                      \
-	{.name = "up", .kind = MOERT_CONTRACT, .over = MOERT_ROW, .range = r,              \
-	 .contract = fn, .weight = r ? UP1 : UP0, .panels = 3,                             \
-	 .panel_bytes = COLS * H * 2 * 4, .width = 2 * COLS, .k = H, .kblock = 10,         \
-	 .tile_rows = 4}
-#define DOWNSTEP(r, fn, end)                                                               \
-	{.name = "down", .kind = MOERT_CONTRACT, .over = MOERT_ROW, .range = r,            \
-	 .contract = fn, .finish = end, .weight = r ? DOWN1 : DOWN0, .panels = 3,          \
-	 .panel_bytes = COLS * I * 4, .width = COLS, .k = I, .kblock = 8, .tile_rows = 4}
+#define UPSTEP(r, fn)                                                                    \
+	{                                                                                \
+		.name = "up", .kind = MOERT_CONTRACT, .over = MOERT_ROW, .range = r,     \
+		.contract = fn, .weight = r ? UP1 : UP0, .panels = 3,                    \
+		.panel_bytes = COLS * H * 2 * 4, .width = 2 * COLS, .k = H,              \
+		.kblock = 10, .tile_rows = 4                                             \
+	}
+#define DOWNSTEP(r, fn, end)                                                             \
+	{                                                                                \
+		.name = "down", .kind = MOERT_CONTRACT, .over = MOERT_ROW, .range = r,   \
+		.contract = fn, .finish = end, .weight = r ? DOWN1 : DOWN0, .panels = 3, \
+		.panel_bytes = COLS * I * 4, .width = COLS, .k = I, .kblock = 8,         \
+		.tile_rows = 4                                                           \
+	}
 static const moert_step steps[] = {
-	{.name = "route", .kind = MOERT_CONTRACT, .over = MOERT_TOKEN, .scratch = 100,
-	 .map = topk, .contract = router, .weight = ROUTER, .panels = 1,
-	 .panel_bytes = COLS * H * 4, .width = COLS, .k = H, .tile_rows = 4},
-	{.name = "mean", .kind = MOERT_CROSS, .loss_only = 1, .op = MOERT_MEAN, .in = P,
-	 .out = MEANS},
-	{.name = "loss", .kind = MOERT_MAP, .over = MOERT_ONCE, .loss_only = 1, .map = loss},
-	{.name = "totals", .kind = MOERT_CROSS, .op = MOERT_SUM, .by_sequence = 1, .in = P,
-	 .out = TOTALS},
-	{.name = "group0", .kind = MOERT_GROUP, .in = PICKS, .range = 0},
-	{.name = "group1", .kind = MOERT_GROUP, .in = PICKS, .range = 1},
-	UPSTEP(0, gate_up0), UPSTEP(1, gate_up1),
-	DOWNSTEP(0, down0, finish0), DOWNSTEP(1, down1, finish1),
+    {.name = "route",
+     .kind = MOERT_CONTRACT,
+     .over = MOERT_TOKEN,
+     .scratch = 100,
+     .map = topk,
+     .contract = router,
+     .weight = ROUTER,
+     .panels = 1,
+     .panel_bytes = COLS * H * 4,
+     .width = COLS,
+     .k = H,
+     .tile_rows = 4},
+    {.name = "mean",
+     .kind = MOERT_CROSS,
+     .loss_only = 1,
+     .op = MOERT_MEAN,
+     .in = P,
+     .out = MEANS},
+    {.name = "loss", .kind = MOERT_MAP, .over = MOERT_ONCE, .loss_only = 1, .map = loss},
+    {.name = "totals",
+     .kind = MOERT_CROSS,
+     .op = MOERT_SUM,
+     .by_sequence = 1,
+     .in = P,
+     .out = TOTALS},
+    {.name = "group0", .kind = MOERT_GROUP, .in = PICKS, .range = 0},
+    {.name = "group1", .kind = MOERT_GROUP, .in = PICKS, .range = 1},
+    UPSTEP(0, gate_up0),
+    UPSTEP(1, gate_up1),
+    DOWNSTEP(0, down0, finish0),
+    DOWNSTEP(1, down1, finish1),
 };
 static const moert_layer layer = {
-	.name = "tiny", .target = "any", .needs = "", .width = H, .experts = E, .picks = K,
-	.nbufs = NBUFS, .nweights = NWEIGHTS, .nranges = 2, .nsteps = COUNT(steps),
-	.bufs = bufs, .weights = weights, .ranges = ranges, .steps = steps,
+    .name = "tiny",
+    .target = "any",
+    .needs = "",
+    .width = H,
+    .experts = E,
+    .picks = K,
+    .nbufs = NBUFS,
+    .nweights = NWEIGHTS,
+    .nranges = 2,
+    .nsteps = COUNT(steps),
+    .bufs = bufs,
+    .weights = weights,
+    .ranges = ranges,
+    .steps = steps,
 };
 
 static float weight_at(const char *name, int64_t expert, int64_t i)
@@ -190,8 +232,8 @@ static float weight_at(const char *name, int64_t expert, int64_t i)
 	return (float)(int32_t)(h ^ h >> 13) * 0x1p-33f;
 }
 
-static const void *natural(void *ctx, const moert_layer *l, const char *name, int64_t range,
-			   int64_t expert)
+static const void *natural(void *ctx, const moert_layer *l, const char *name,
+			   int64_t range, int64_t expert)
 {
 	float *m = ctx;
 	int n = name[0] == 'r' ? E * H : H * I;
@@ -200,7 +242,7 @@ static const void *natural(void *ctx, const moert_layer *l, const char *name, in
 	return m;
 }
 
-/* ---- the same in plain loops ----------------------------------------------------------- */
+/* ---- the same in plain loops ---- */
 
 static float plain_dot(const char *name, int64_t expert, int64_t n, int k, const float *a)
 {
@@ -210,7 +252,8 @@ static float plain_dot(const char *name, int64_t expert, int64_t n, int k, const
 	return sum;
 }
 
-static void plain_token(const float *x, int32_t *picks, float *gates, bool given, float *y)
+static void plain_token(const float *x, int32_t *picks, float *gates, bool given,
+			float *y)
 {
 	float p[E], part[2][H] = {{0}}, hid[I];
 	for (int e = 0; e < E; e++)
@@ -225,13 +268,14 @@ static void plain_token(const float *x, int32_t *picks, float *gates, bool given
 				hid[i] = plain_dot("gate", e, i, H, x) *
 					 plain_dot("up", e, i, H, x);
 			for (int i = 0; i < H; i++)
-				part[e >= FIRST][i] += gates[j] * plain_dot("down", e, i, I, hid);
+				part[e >= FIRST][i] +=
+				    gates[j] * plain_dot("down", e, i, I, hid);
 		}
 	for (int i = 0; i < H; i++)
 		y[i] = part[0][i] + part[1][i];
 }
 
-/* ---- tests --------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 typedef struct {
 	int64_t t;
@@ -354,8 +398,10 @@ static void test_batches(void)
 	MUST(moert_run(r.s, &a) == 0);
 	for (int64_t t = 0; t < r.t; t += 7) {
 		float y[H];
-		moert_args one = {.size = offsetof(moert_args, x_stride), .x = r.x + t * H,
-				  .tokens = 1, .y = y};
+		moert_args one = {.size = offsetof(moert_args, x_stride),
+				  .x = r.x + t * H,
+				  .tokens = 1,
+				  .y = y};
 		MUST(moert_run(r.s, &one) == 0);
 		CHECK(memcmp(y, r.y + t * H, sizeof y) == 0);
 	}
@@ -505,10 +551,11 @@ static void test_errors(void)
 	SAME_TEXT(moert_error(12345), "no error of a compiled layer");
 }
 
-static const void *missing(void *ctx, const moert_layer *l, const char *name, int64_t range,
-			   int64_t expert)
+static const void *missing(void *ctx, const moert_layer *l, const char *name,
+			   int64_t range, int64_t expert)
 {
-	return expert == 4 && name[0] == 'u' ? NULL : natural(ctx, l, name, range, expert);
+	return expert == 4 && name[0] == 'u' ? NULL
+					     : natural(ctx, l, name, range, expert);
 }
 
 static void test_open(void)
@@ -536,7 +583,7 @@ static void test_open(void)
 	moert_end(NULL);
 }
 
-SUITE("run", {"threads", test_threads}, {"many tokens", test_many}, {"host pool", test_pool},
-      {"batches", test_batches}, {"sequences", test_sequences}, {"groups", test_groups},
-      {"given routing", test_given}, {"strides", test_strides}, {"no tokens", test_nothing},
-      {"errors", test_errors}, {"open", test_open})
+SUITE("run", {"threads", test_threads}, {"many tokens", test_many},
+      {"host pool", test_pool}, {"batches", test_batches}, {"sequences", test_sequences},
+      {"groups", test_groups}, {"given routing", test_given}, {"strides", test_strides},
+      {"no tokens", test_nothing}, {"errors", test_errors}, {"open", test_open})

@@ -13,10 +13,11 @@ typedef struct {
 	moert_team *team;
 	int         n, seen[MOST];
 	_Atomic int bad;
-	int         turn;               /* written by one worker, read by all behind a barrier */
+	int turn; /* written by one worker, read by all behind a barrier */
 } Work;
 
-/* Each round a different worker writes; a wrong barrier shows as a wrong turn (or a race). */
+/* Each round a different worker writes; a wrong barrier shows as a wrong turn (or a
+ * race). */
 static void rounds(void *arg, int worker)
 {
 	Work *w = arg;
