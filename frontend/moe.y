@@ -25,8 +25,8 @@ void moe_error(const Loc *, Syntax *, const char *);
 /* The stack is bounded, and so is what a hostile file makes us allocate. */
 #define YYMAXDEPTH 4096
 #define YYSTACK_USE_ALLOCA 0
-/* A location lies on one line: the rest of a longer construct is not underlined.  An empty
- * rule is nowhere (line 0). */
+/* A location lies on one line: the rest of a longer construct is not underlined.  An
+ * empty rule is nowhere (line 0). */
 #define YYLLOC_DEFAULT(cur, rhs, n) ((cur) = span((rhs), (n)))
 
 static Loc span(const Loc *rhs, int n);
@@ -56,8 +56,9 @@ static Node *call_statement(Syntax *, Loc, const char *name, Loc at, Node *args)
 %token <node> NUMBER "a number"
 %token <s> STRING "a string"
 /* The reserved words, in one row: is_reserved() asks for the range. */
-%token IMPORT "import" DEF "def" POLICY "policy" EXPERT "expert" LAYER "layer" MODEL "model"
-%token FAMILY "family" PLAN "plan" INPUT "input" PARAM "param" STATE "state" NEXT "next"
+%token IMPORT "import" DEF "def" POLICY "policy" EXPERT "expert" LAYER "layer"
+%token MODEL "model" FAMILY "family" PLAN "plan"
+%token INPUT "input" PARAM "param" STATE "state" NEXT "next"
 %token PER "per" EXPERTS "experts" OF "of" ROUTE "route" OUTPUT "output" LOSS "loss"
 %token GROUP "group" DEFER "defer" CAUSAL "causal" WEIGHTS "weights" LAYERS "layers"
 %token WHEN "when" IF "if" ELSE "else" FOR "for" IN "in" REPEAT "repeat" UNTIL "until"
@@ -77,8 +78,8 @@ static Node *call_statement(Syntax *, Loc, const char *name, Loc at, Node *args)
 
 %type <node> import constant function params param_list param body
 %type <node> layer when family family_items family_item plan block stmts stmt init if_rest
-%type <node> experts_of settings setting setting_else path type names exprs args arg_list arg
-%type <node> subs sub part expr postfix primary
+%type <node> experts_of settings setting setting_else path type names exprs args
+%type <node> arg_list arg subs sub part expr postfix primary
 
 %%
 
@@ -333,8 +334,8 @@ static Node *become(NodeKind kind, Loc loc, Node *n)
 
 static Node *add_name(Syntax *sx, Node *n, const char *name, Loc loc)
 {
-	struct { const char **at; int n, cap; } names = {n->names, n->nnames, n->names_cap};
-	struct { Loc *at; int n, cap; } locs = {n->name_locs, n->nnames, n->names_cap};
+	Vec(const char *) names = {n->names, n->nnames, n->names_cap};
+	Vec(Loc) locs = {n->name_locs, n->nnames, n->names_cap};
 	vec_push(sx->arena, &names, name);
 	vec_push(sx->arena, &locs, loc);
 	n->names = names.at;
@@ -382,7 +383,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, Syntax *sx)
 	const char *want[YYNTOKENS];
 	int n = yypcontext_expected_tokens(context, symbols, YYNTOKENS);
 	for (int i = 0; i < n; i++) {
-		const char *s = yysymbol_name(symbols[i]);      /* a character has quotes */
+		const char *s = yysymbol_name(symbols[i]);      /* of one character: 'c' */
 		want[i] = *s == '\'' ? arena_strndup(sx->arena, s + 1, 1) : s;
 	}
 	syntax_unexpected(sx, want, n);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * syntax: the tokens between scanner and grammar: bounds, and where to go on after a mistake.
+ * syntax: the tokens between scanner and grammar: bounds, where to go on after errors.
  *
- * Statements end without a mark, so recovery leans on lines: after a mistake everything is
- * skipped up to the next line that begins as a statement can (or the `}` of the block).  The
- * grammar then gets RESYNC, which no text can spell: `error RESYNC` is a statement. */
+ * Statements end without a mark, so recovery leans on lines: after a mistake everything
+ * is skipped up to the next line that begins as a statement can (or the `}` of the
+ * block).  The grammar then gets RESYNC, which no text can spell: `error RESYNC` is a
+ * statement. */
 #include "syntax.h"
 #include <string.h>
 
@@ -51,8 +52,8 @@ static bool is_statement(const Token *t)
 static bool is_item(const Token *t)
 {
 	switch (t->kind) {
-	case T_IMPORT: case T_DEF: case T_POLICY: case T_EXPERT: case T_LAYER: case T_MODEL:
-	case T_FAMILY: case T_PLAN:
+	case T_IMPORT: case T_DEF: case T_POLICY: case T_EXPERT: case T_LAYER:
+	case T_MODEL: case T_FAMILY: case T_PLAN:
 		return t->first;
 	default:
 		return false;
@@ -85,8 +86,8 @@ static void hold(Syntax *sx, Token t)
 	sx->is_held = true;
 }
 
-/* Skips from the mistake on.  A token that has once been given again and is wrong again is
- * stepped over: each recovery makes progress. */
+/* Skips from the mistake on.  A token that has once been given again and is wrong again
+ * is stepped over: each recovery makes progress. */
 static void skip(Syntax *sx)
 {
 	int open = 0;
@@ -196,7 +197,8 @@ Node *parse_moe_n(Arena *a, Diag *d, const char *file, const char *text, size_t 
 	Syntax *sx = NEW(a, Syntax);
 	Loc whole = {.file = file};
 	if (n > SYNTAX_BYTES) {
-		diag_error(d, whole, "the file is longer than %d MiB", SYNTAX_BYTES >> 20);
+		diag_error(d, whole, "the file is longer than %d MiB",
+			   SYNTAX_BYTES >> 20);
 		return NULL;
 	}
 	diag_source(d, file, text);

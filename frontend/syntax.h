@@ -27,7 +27,7 @@ struct Syntax {
 	Arena       *arena;
 	Diag        *diag;
 	const char  *file;
-	Node        *root;              /* filled as the parse goes, so that an abort keeps it */
+	Node        *root;              /* filled on the way: an abort keeps it */
 	void        *scanner;
 	int          line, col, last_line;
 	bool         said_semicolon;

@@ -35,15 +35,17 @@ static bool is_one_of(const char *name, const char *const *names)
 /* Many tokens may begin an expression: one phrase stands for all of them. */
 static const struct Phrase {
 	const char *text;
-	const char *sign;               /* this token is wanted only where the phrase is */
+	const char *sign;               /* wanted where the phrase is, and only there */
 	const char *tokens[32];
 } phrases[] = {
 	{"a definition", "def",
-	 {"import", "def", "policy", "expert", "layer", "model", "family", "plan", "a name"}},
+	 {"import", "def", "policy", "expert", "layer", "model", "family", "plan",
+	  "a name"}},
 	{"a statement", "return",
 	 {"next", "return", "input", "param", "state", "if", "for", "repeat", "experts",
 	  "route", "output", "loss", "group", "defer", "causal", "weights", "a name"}},
-	{"`layers`, a layer or a constant", "layers", {"layers", "layer", "model", "a name"}},
+	{"`layers`, a layer or a constant", "layers",
+	 {"layers", "layer", "model", "a name"}},
 	{"an expression", "a number",
 	 {"a name", "a number", "a string", "true", "false", "none", "experts", "expert",
 	  "route", "layer", "(", "[", "not", "-"}},
@@ -52,6 +54,7 @@ static const char *const operators[] = {
 	"??", "or", "and", "<", ">", "<=", ">=", "==", "!=", "+", "-", "*", "/", "@", "%",
 	"(", "[", ".", ":", NULL,
 };
+static const char *const unspellable[] = {"BAD", "RESYNC", NULL};
 
 /* What was wanted, in at most four phrases. */
 static const char *wanted(const Report *r)
@@ -67,8 +70,8 @@ static const char *wanted(const Report *r)
 		if ((said[p] = wants(r, phrases[p].sign)))
 			parts[n++] = phrases[p].text;
 	for (int i = 0; i < r->n && n < 5; i++) {
-		bool covered = after_value && is_one_of(r->want[i], operators);
-		covered |= strcmp(r->want[i], "BAD") == 0 || strcmp(r->want[i], "RESYNC") == 0;
+		bool covered = is_one_of(r->want[i], unspellable) ||
+			       (after_value && is_one_of(r->want[i], operators));
 		for (size_t p = 0; p < COUNT(phrases); p++)
 			covered |= said[p] && is_one_of(r->want[i], phrases[p].tokens);
 		if (!covered)
@@ -91,7 +94,8 @@ static const char *found_name(Syntax *sx, const Token *t)
 		return "the end of the file";
 	if (t->kind == T_STRING)
 		return "a string";
-	return arena_printf(sx->arena, is_reserved(t->kind) ? "the word `%s`" : "`%s`", text);
+	return arena_printf(sx->arena, is_reserved(t->kind) ? "the word `%s`" : "`%s`",
+			    text);
 }
 
 static bool report_unclosed(const Report *r)
@@ -121,8 +125,8 @@ static bool report_reserved(const Report *r)
 
 static bool is_comparison(int kind)
 {
-	return kind == '<' || kind == '>' || kind == T_LE || kind == T_GE || kind == T_EQ ||
-	       kind == T_NE;
+	return kind == '<' || kind == '>' || kind == T_LE || kind == T_GE ||
+	       kind == T_EQ || kind == T_NE;
 }
 
 /* What people mean who write this; NULL: no idea. */
@@ -150,7 +154,7 @@ static const char *fix(const Report *r)
 	if (found == T_IF && wants(r, "a number"))
 		return "`where(c, a, b)` chooses between values";
 	if (wants(r, "def") && !after_value)
-		return "a file holds layers, models, functions, families, plans and constants";
+		return "a file holds layers, functions, families, plans and constants";
 	return NULL;
 }
 
@@ -158,7 +162,9 @@ void syntax_unexpected(Syntax *sx, const char *const want[], int n)
 {
 	Report r = {sx, want, n, &sx->last, found_name(sx, &sx->last)};
 	sx->skipping = true;
-	if (sx->dead || r.found->kind == T_BAD || report_unclosed(&r) || report_reserved(&r))
+	if (sx->dead || r.found->kind == T_BAD)
+		return;
+	if (report_unclosed(&r) || report_reserved(&r))
 		return;
 	const char *list = wanted(&r), *help = fix(&r);
 	if (list)

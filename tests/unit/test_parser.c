@@ -66,55 +66,8 @@ static int count_errors(const char *text)
 	return finish(p);
 }
 
-/* The tree of a text, compared without its first line `file`. */
-static void check_tree(const char *text, const char *tree)
-{
-	Parse *p = parse(text);
-	Text t = text_new(p->arena);
-	MUST(p->node != NULL);
-	print_ast(&t, p->node);
-	SAME_TEXT(p->said, "");
-	SAME_TEXT(t.s + strlen("file\n"), tree);
-	finish(p);
-}
-
-static void test_precedence(void)
-{
-	check_tree("a = b + c * d - e",
-		   "  bind a\n    binary -\n      binary +\n        name b\n"
-		   "        binary *\n          name c\n          name d\n      name e\n");
-	check_tree("a = not b == c and d or e",
-		   "  bind a\n    binary or\n      binary and\n        unary not\n"
-		   "          binary ==\n            name b\n            name c\n"
-		   "        name d\n      name e\n");
-	check_tree("a = b ?? c ?? -d @ e",
-		   "  bind a\n    binary ??\n      name b\n      binary ??\n        name c\n"
-		   "        binary @\n          unary -\n            name d\n          name e\n");
-	check_tree("a = w * s(w + \"x\") ?? w",
-		   "  bind a\n    binary ??\n      binary *\n        name w\n        call\n"
-		   "          name s\n          binary +\n            name w\n"
-		   "            string \"x\"\n      name w\n");
-}
-
-static void test_postfix(void)
-{
-	check_tree("a = p[x, 0::2, :, 1:](k, over: tokens).layers",
-		   "  bind a\n    field layers\n      call\n        subscript\n          name p\n"
-		   "          name x\n"
-		   "          slice\n            number 0\n            -\n            number 2\n"
-		   "          slice\n            -\n            -\n            -\n"
-		   "          slice\n            number 1\n            -\n            -\n"
-		   "        name k\n        named over\n          name tokens\n");
-	check_tree("a = [experts, expert, route.p, layer, true, none]",
-		   "  bind a\n    list\n      experts\n      expert\n      field p\n        route\n"
-		   "      layer\n      true\n      none\n");
-}
-
 static void test_numbers(void)
 {
-	check_tree("a = 12 b = 12.0 c = 1e-3 d = 4GiB e = 0.5KiB",
-		   "  bind a\n    number 12\n  bind b\n    number 12\n  bind c\n    number 0.001\n"
-		   "  bind d\n    number 4294967296\n  bind e\n    number 512\n");
 	Parse *p = parse("a = [12, 12.0, 1e3, 4GiB, 9007199254740992]");
 	static const bool is_int[] = {true, false, false, true, true};
 	const Node *list = p->node->kids[0]->kids[0];
@@ -122,73 +75,6 @@ static void test_numbers(void)
 	for (int i = 0; i < 5; i++)
 		CHECK(list->kids[i]->is_int == is_int[i]);
 	CHECK(finish(p) == 0);
-}
-
-static void test_functions(void)
-{
-	check_tree("def f(x, k = 2) = x\npolicy g() { return a, b }\nexpert h(x) = x",
-		   "  def f\n    arg x\n    arg k\n      number 2\n    block\n      return\n"
-		   "        name x\n"
-		   "  policy g\n    block\n      return\n        name a\n        name b\n"
-		   "  expert-fn h\n    arg x\n    block\n      return\n        name x\n");
-}
-
-static void test_layer(void)
-{
-	check_tree("layer a { input x: f32[T, 3] experts 2 of f(1), 3 of g()\n"
-		   "route p(k) output x, y loss l group sequence defer c, 4 causal }",
-		   "  layer-def a\n    -\n    block\n"
-		   "      input x\n        type f32\n          name T\n          number 3\n"
-		   "      experts-of\n        number 2\n        call\n          name f\n"
-		   "          number 1\n        number 3\n        call\n          name g\n"
-		   "      route-by\n        call\n          name p\n          name k\n"
-		   "      output\n        name x\n        name y\n"
-		   "      loss\n        name l\n      group\n        name sequence\n"
-		   "      defer\n        name c\n        number 4\n      causal\n");
-}
-
-static void test_statements(void)
-{
-	check_tree("def f(x) { param p: f32 = 1 state s: index[k] per sequence\n"
-		   "a, b = g(x) next s = a require(b, \"t\") }",
-		   "  def f\n    arg x\n    block\n"
-		   "      param p\n        type f32\n        number 1\n"
-		   "      state s per sequence\n        type index\n          name k\n        -\n"
-		   "      bind a, b\n        call\n          name g\n          name x\n"
-		   "      next s\n        name a\n"
-		   "      bind\n        call\n          name require\n          name b\n"
-		   "          string \"t\"\n");
-	check_tree("def f(x) { if c { a = 1 } else if d { } else { b = 2 }\n"
-		   "for i in 3 { } repeat 4 until u { } repeat 5 { } }",
-		   "  def f\n    arg x\n    block\n"
-		   "      if\n        name c\n        block\n          bind a\n            number 1\n"
-		   "        if\n          name d\n          block\n          block\n"
-		   "            bind b\n              number 2\n"
-		   "      for i\n        number 3\n        block\n"
-		   "      repeat\n        number 4\n        name u\n        block\n"
-		   "      repeat\n        number 5\n        -\n        block\n");
-}
-
-static void test_family_and_plan(void)
-{
-	check_tree("import \"a.moe\" family m, n { c = config layers encoder: 2, decoder: 3\n"
-		   "require(c) layer d when layer < 1 { weights \"p.\" { a.b[0] = \"t\"\n"
-		   "if c { g = \"u\" } else { h = \"v\" } } } }",
-		   "  import \"a.moe\"\n  family m, n\n    bind c\n      name config\n"
-		   "    layers\n      named encoder\n        number 2\n      named decoder\n"
-		   "        number 3\n    bind\n      call\n        name require\n        name c\n"
-		   "    layer-def d\n      binary <\n        layer\n        number 1\n      block\n"
-		   "        weights\n          string \"p.\"\n"
-		   "          set\n            subscript\n              field b\n"
-		   "                name a\n              number 0\n            string \"t\"\n"
-		   "          if\n            name c\n            block\n              set\n"
-		   "                name g\n                string \"u\"\n            block\n"
-		   "              set\n                name h\n                string \"v\"\n");
-	check_tree("plan p { memory = 8GiB home[0:64] = node(0) }",
-		   "  plan p\n    set\n      name memory\n      number 8589934592\n"
-		   "    set\n      subscript\n        name home\n        slice\n"
-		   "          number 0\n          number 64\n          -\n      call\n"
-		   "        name node\n        number 0\n");
 }
 
 static void test_strings(void)
@@ -222,12 +108,12 @@ static void test_places(void)
 /* As many messages as mistakes, and what is right is kept. */
 static void test_recovery(void)
 {
-	CHECK(count_errors("layer a {\n x = )\n y = 2 3\n z = [1\n output z\n}\ndef f(x = 1\n"
-			   "def g(x) = x\n") == 4);
+	CHECK(count_errors("layer a {\n x = )\n y = 2 3\n z = [1\n output z\n}\n"
+			   "def f(x = 1\ndef g(x) = x\n") == 4);
 	CHECK(count_errors("a = 1;\nb = 2;\nc = 3;\n") == 1);
 	CHECK(count_errors("layer a {\n x = f(1, 2\n}\nlayer b {\n y = )\n}\n") == 2);
-	CHECK(count_errors("layer a {\n if x {\n  y = 1\n\nlayer b {\n causal\n}\n") == 1);
-	CHECK(count_errors("family f {\n layers = 2\n layer x { causal }\n c = \n}\n") == 2);
+	CHECK(count_errors("layer a {\n if x {\n  y = 1\nlayer b {\n causal\n}\n") == 1);
+	CHECK(count_errors("family f {\n layers = 2\n layer x {}\n c = \n}\n") == 2);
 	CHECK(count_errors("plan p {\n a = )\n b[ = 2\n c = 3\n}\n") == 2);
 	Parse *p = parse("layer a {\n x = +\n y = 2\n}\ndef f(x) = )\ndef g(x) = x\n");
 	MUST(p->node->nkids == 2);
@@ -245,20 +131,22 @@ static char *read_file(Arena *a, const char *path, size_t *n)
 	return text;
 }
 
-static int check_files(const char *pattern)
+/* Each .moe file of a folder, parsed as from within it; how many there were. */
+static int each_file(const char *folder, void (*check)(Parse *, const char *stem))
 {
 	char path[4200];
 	glob_t found = {0};
-	snprintf(path, sizeof path, "%s/%s", root(), pattern);
-	glob(path, 0, NULL, &found);
+	snprintf(path, sizeof path, "%s/%s", root(), folder);
+	MUST(chdir(path) == 0);
+	glob("*.moe", 0, NULL, &found);
 	for (size_t i = 0; i < found.gl_pathc; i++) {
 		Arena *a = arena_new();
 		size_t n;
-		char *text = read_file(a, found.gl_pathv[i], &n);
-		Parse *p = parse_bytes(text, n);
-		if (diag_errors(p->diag))
-			printf("%s:\n%s", found.gl_pathv[i], p->said);
-		CHECK(finish(p) == 0);
+		const char *file = found.gl_pathv[i];
+		char *text = read_file(a, file, &n);
+		Parse *p = parse_file(file, text, n);
+		check(p, arena_strndup(a, file, strlen(file) - strlen(".moe")));
+		finish(p);
 		arena_free(a);
 	}
 	int count = (int)found.gl_pathc;
@@ -266,12 +154,17 @@ static int check_files(const char *pattern)
 	return count;
 }
 
+static void check_clean(Parse *p, const char *stem)
+{
+	SAME_TEXT(p->said, "");
+}
+
 static void test_files(void)
 {
-	CHECK(check_files("frontend/std.moe") == 1);
-	CHECK(check_files("models/*.moe") >= 2);
-	CHECK(check_files("examples/*.moe") >= 34);
-	CHECK(check_files("tests/programs/*.moe") == 26);
+	CHECK(each_file("frontend", check_clean) == 1);
+	CHECK(each_file("models", check_clean) >= 2);
+	CHECK(each_file("examples", check_clean) >= 34);
+	CHECK(each_file("tests/programs", check_clean) == 26);
 	CHECK(count_errors(std_moe) == 0);
 	CHECK(family_count >= 2);
 }
@@ -281,7 +174,8 @@ static void test_contents(void)
 	Arena *a = arena_new();
 	Diag *d = diag_new(a, stderr);
 	FeContents c;
-	MUST(fe_contents(a, d, "t.moe", "layer a {} model b {} family c, d {} plan e {}", &c));
+	MUST(fe_contents(a, d, "t.moe",
+			 "layer a {} model b {} family c, d {} plan e {}", &c));
 	CHECK(c.layers.n == 1 && c.models.n == 1 && c.families.n == 2 && c.plans.n == 1);
 	SAME_TEXT(c.layers.at[0], "a");
 	SAME_TEXT(c.families.at[1], "d");
@@ -312,36 +206,46 @@ static void test_promised_names(void)
 		if (f->kind != N_POLICY)
 			continue;
 		policies++;
-		bool table = strcmp(f->s, "hash") == 0;
-		if (!binds(f, "pick") || (!table && !(binds(f, "logits") && binds(f, "p"))))
+		bool table = strcmp(f->s, "hash") == 0;         /* the only one without */
+		bool keeps = binds(f, "pick") &&
+			     (table || (binds(f, "logits") && binds(f, "p")));
+		if (!keeps)
 			printf("policy %s lacks a name\n", f->s);
-		CHECK(binds(f, "pick") && (table || (binds(f, "logits") && binds(f, "p"))));
+		CHECK(keeps);
 	}
 	CHECK(policies >= 25);
 	CHECK(finish(p) == 0);
 }
 
-/* NAME.moe beside NAME.expect, as a user in that folder would see it. */
+static const char *beside(Parse *p, const char *stem, const char *ending)
+{
+	size_t n;
+	return read_file(p->arena, arena_printf(p->arena, "%s%s", stem, ending), &n);
+}
+
+static void check_tree(Parse *p, const char *stem)
+{
+	Text t = text_new(p->arena);
+	print_ast(&t, p->node);
+	SAME_TEXT(p->said, "");
+	SAME_TEXT(t.s, beside(p, stem, ".ast"));
+}
+
+/* What a user in that folder would see. */
+static void check_message(Parse *p, const char *stem)
+{
+	SAME_TEXT(p->said, beside(p, stem, ".expect"));
+	CHECK(diag_errors(p->diag) > 0);
+}
+
+static void test_trees(void)
+{
+	CHECK(each_file("tests/golden/ast", check_tree) >= 7);
+}
+
 static void test_messages(void)
 {
-	char folder[4200], name[256];
-	glob_t found = {0};
-	snprintf(folder, sizeof folder, "%s/tests/errors/syntax", root());
-	MUST(chdir(folder) == 0);
-	glob("*.moe", 0, NULL, &found);
-	CHECK(found.gl_pathc >= 15);
-	for (size_t i = 0; i < found.gl_pathc; i++) {
-		Arena *a = arena_new();
-		size_t n;
-		char *text = read_file(a, found.gl_pathv[i], &n);
-		Parse *p = parse_file(found.gl_pathv[i], text, n);
-		snprintf(name, sizeof name, "%.*s.expect", (int)strlen(found.gl_pathv[i]) - 4,
-			 found.gl_pathv[i]);
-		SAME_TEXT(p->said, read_file(a, name, &n));
-		CHECK(finish(p) > 0);
-		arena_free(a);
-	}
-	globfree(&found);
+	CHECK(each_file("tests/errors/syntax", check_message) >= 15);
 }
 
 /* Whatever is cut off or flipped: a clean return. */
@@ -395,8 +299,8 @@ static void check_repeated(const char *head, const char *part, size_t size)
 
 static void test_nesting(void)
 {
-	static const char *const parts[] = {"(", "[", "f(", "f[", "-", "not ", "1 + ", "a ?? ",
-					    "1 - (", "f(k: "};
+	static const char *const parts[] = {"(", "[", "f(", "f[", "-", "not ", "1 + ",
+					    "a ?? ", "1 - (", "f(k: "};
 	for (size_t i = 0; i < COUNT(parts); i++)
 		check_repeated("a = ", parts[i], 1 << 20);
 	check_repeated("a = b", ".c", 1 << 20);
@@ -429,10 +333,8 @@ static void test_long(void)
 	free(text);
 }
 
-SUITE("parser", {"precedence", test_precedence}, {"postfix", test_postfix},
-      {"numbers", test_numbers}, {"functions", test_functions}, {"layer", test_layer},
-      {"statements", test_statements}, {"family and plan", test_family_and_plan},
-      {"strings", test_strings}, {"places", test_places}, {"recovery", test_recovery},
-      {"files", test_files}, {"contents", test_contents},
-      {"promised names", test_promised_names}, {"messages", test_messages},
-      {"broken texts", test_broken_texts}, {"nesting", test_nesting}, {"long", test_long})
+SUITE("parser", {"trees", test_trees}, {"numbers", test_numbers},
+      {"strings", test_strings}, {"places", test_places}, {"recovery", test_recovery}, {"files", test_files},
+      {"contents", test_contents}, {"promised names", test_promised_names},
+      {"messages", test_messages}, {"broken texts", test_broken_texts},
+      {"nesting", test_nesting}, {"long", test_long})
