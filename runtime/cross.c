@@ -58,8 +58,8 @@ static int32_t saturate(int64_t x)
 
 static void reduce_ints(const block *b)
 {
-	int64_t acc[COLS];
-	int64_t op = b->st->op;
+	int64_t acc[COLS], op = b->st->op;
+	double tokens = (double)MAX(b->t1 - b->t0, 1);
 
 	for (int c = 0; c < b->n; c++)
 		acc[c] = op == MOERT_AMIN ? INT32_MAX : op == MOERT_AMAX ? INT32_MIN
@@ -77,9 +77,10 @@ static void reduce_ints(const block *b)
 	}
 	for (int c = 0; c < b->n; c++) {
 		char *to = out_row(b, b->row) + c * 4;
-		double tokens = (double)MAX(b->t1 - b->t0, 1);
+		bool mean = op == MOERT_MEAN;
+		double sum = (double)acc[c];
 		if (is_float(b->out))
-			*(float *)to = (float)((double)acc[c] / (op == MOERT_MEAN ? tokens : 1));
+			*(float *)to = (float)(mean ? sum / tokens : sum);
 		else
 			*(int32_t *)to = saturate(acc[c]);
 	}
@@ -241,9 +242,10 @@ static void rank(const block *b)
 	int64_t n = b->t1 - b->t0;
 
 	for (int c = 0; c < b->n && n > 0; c++) {
-		for (int64_t i = 0; i < n; i++)
+		for (int64_t i = 0; i < n; i++) {
 			uint64_t key = rank_key(b, in_row(b, b->t0 + i) + c * 4);
 			b->order[i] = key << 32 | (uint64_t)i;
+		}
 		const uint64_t *sorted = sort_keys(b->order, b->order + n, n);
 		for (int64_t i = 0; i < n; i++) {
 			int64_t t = b->t0 + (int64_t)(uint32_t)sorted[i];
