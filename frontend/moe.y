@@ -383,7 +383,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, Syntax *sx)
 	const char *want[YYNTOKENS];
 	int n = yypcontext_expected_tokens(context, symbols, YYNTOKENS);
 	for (int i = 0; i < n; i++) {
-		const char *s = yysymbol_name(symbols[i]);      /* of one character: 'c' */
+		const char *s = yysymbol_name(symbols[i]);     /* of one character: 'c' */
 		want[i] = *s == '\'' ? arena_strndup(sx->arena, s + 1, 1) : s;
 	}
 	syntax_unexpected(sx, want, n);

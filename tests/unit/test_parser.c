@@ -334,7 +334,8 @@ static void test_long(void)
 }
 
 SUITE("parser", {"trees", test_trees}, {"numbers", test_numbers},
-      {"strings", test_strings}, {"places", test_places}, {"recovery", test_recovery}, {"files", test_files},
+      {"strings", test_strings}, {"places", test_places},
+      {"recovery", test_recovery}, {"files", test_files},
       {"contents", test_contents}, {"promised names", test_promised_names},
       {"messages", test_messages}, {"broken texts", test_broken_texts},
       {"nesting", test_nesting}, {"long", test_long})
