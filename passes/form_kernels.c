@@ -10,7 +10,8 @@
  *   }
  *
  * What follows only improves it.  Sources (params, constants) are repeated inside each
- * kernel; kernels that compute weights from weights are marked {weights=1}, for `pack`. */
+ * kernel.  Kernels that compute weights from weights are marked {weights=1}, for `pack`;
+ * those that only lead to losses {loss=1}: they run where losses are asked for. */
 #include "kernel.h"
 
 #include <string.h>
@@ -186,6 +187,40 @@ static void form_region(Form *f, Region *r)
 	}
 }
 
+/* Kernels that nothing but the losses needs get {loss=1}.  Value.id: 1 is needed. */
+static void clear_number(Op *op, void *ctx)
+{
+	for (int i = 0; i < op->nouts; i++)
+		op->outs[i]->id = 0;
+}
+
+static void need_operands(Op *op, int n)
+{
+	for (int i = 0; i < n; i++)
+		op->args[i]->id = 1;
+	for (int i = 0; i < op->nregions; i++)
+		for (Op *at = op->regions[i]->first; at; at = at->next)
+			need_operands(at, at->nargs);
+}
+
+static void mark_losses(Module *m, Region *r)
+{
+	if (m->nlosses == 0)
+		return;
+	region_walk(r, clear_number, NULL);
+	for (Op *op = r->last; op; op = op->prev) {
+		bool needed = op->kind == OP_next;
+		for (int i = 0; i < op->nouts; i++)
+			needed |= op->outs[i]->id == 1;
+		if (op->kind == OP_return)
+			need_operands(op, MAX(op->nargs - m->nlosses, 0));
+		else if (needed)
+			need_operands(op, op->nargs);
+		else if (op->kind == OP_kernel)
+			attr_int(m, op, "loss", 1);
+	}
+}
+
 bool form_kernels(Module *m, PassContext *ctx)
 {
 	Form f = {.m = m, .fn = m->fns, .target = ctx->target};
@@ -196,5 +231,6 @@ bool form_kernels(Module *m, PassContext *ctx)
 		ice("form-kernels without a target");
 	m->target = ctx->target->name;
 	form_region(&f, m->fns->body);
+	mark_losses(m, m->fns->body);
 	return true;
 }

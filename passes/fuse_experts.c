@@ -33,6 +33,13 @@ static void join_names(Module *m, const Op *a, Op *b)
 					    attr_get_str(b, "name", "?")));
 }
 
+/* Where no loss is asked for, kernels that only lead to losses do not run: they stay apart
+ * from those that always do. */
+static bool needed_alike(const Op *a, const Op *b)
+{
+	return attr_get_int(a, "loss", 0) == attr_get_int(b, "loss", 0);
+}
+
 static bool share_input(Fuse *f, Region *r)
 {
 	Kernels list = kernels_in(f->arena, r, "contract");
@@ -41,9 +48,12 @@ static bool share_input(Fuse *f, Region *r)
 	for (int j = 1; j < list.n; j++)
 		for (int i = 0; i < j; i++) {
 			Op *a = list.at[i], *b = list.at[j];
-			if (a->in != r || !streams_fit(f, a, b) || op_reads(b, a) ||
+			if (a->in != r || !streams_fit(f, a, b) ||
+			    !needed_alike(a, b) || op_reads(b, a) ||
 			    path_between(a, b))
 				continue;
+			attr_int(f->m, b, "vectors", attr_get_int(a, "vectors", 1) +
+							     attr_get_int(b, "vectors", 1));
 			join_names(f->m, a, b);
 			kernel_merge(f->fn, a, b);
 			region_sort(f->arena, r);
@@ -52,12 +62,14 @@ static bool share_input(Fuse *f, Region *r)
 	return changed;
 }
 
-/* Whether rows are fetched through pointers: a contraction's left operand, a map's any
- * operand. */
+/* Whether rows are fetched through pointers: a contraction's left operand, any operand of
+ * a map over the same rows.  A combine or collect reads them from memory. */
 static bool fetches(const Op *k, const Value *rows)
 {
+	if (!kernels_alike(k, rows->def))
+		return false;
 	if (kernel_is(k, "map"))
-		return !kernel_of_weights(k);
+		return true;
 	if (!kernel_is(k, "contract"))
 		return false;
 	for (const Op *op = k->regions[0]->first; op; op = op->next)
@@ -96,7 +108,8 @@ static bool fetch_inside(Fuse *f, Region *r)
 static Op *taker_of(Fuse *f, const Op *map, int *role)
 {
 	for (Op *op = map->prev; op; op = op->prev) {
-		if (!kernel_is(op, "contract") || !op_reads(map, op))
+		if (!kernel_is(op, "contract") || !op_reads(map, op) ||
+		    !needed_alike(op, map))
 			continue;
 		*role = role_in(f, op, map);
 		if (*role != NO_ROLE && !path_between(op, map))
@@ -133,7 +146,8 @@ static bool merge_maps(Fuse *f, Region *r)
 	for (int j = 1; j < list.n; j++)
 		for (int i = j - 1; i >= 0; i--) {
 			Op *a = list.at[i], *b = list.at[j];
-			if (a->in != r || !kernels_alike(a, b) || path_between(a, b))
+			if (a->in != r || !kernels_alike(a, b) || !needed_alike(a, b) ||
+			    path_between(a, b))
 				continue;
 			kernel_merge(f->fn, a, b);
 			region_sort(f->arena, r);
