@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * interpret: one call of a layer by the reference interpreter. */
+#include "moec.h"
+
+#include <string.h>
+
+bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
+		     WeightSource *weights, const Outcome *given, bool bounds, Outcome *out)
+{
+	EvalInput *inputs = NEWN(job->arena, EvalInput, (size_t)in->n + 1);
+	EvalCall call = {.tokens = in->tokens, .inputs = inputs, .ninputs = in->n,
+			 .weights = weights, .seed = job->opt->seed, .step = -1,
+			 .bounds = bounds, .picks = given ? given->picks : NULL,
+			 .gates = given ? given->gates : NULL};
+	EvalResult r;
+	const char *why = "";
+	int errors = diag_errors(job->diag);
+
+	for (int i = 0; i < in->n; i++)
+		inputs[i] = (EvalInput){in->at[i].name, in->at[i].v};
+	double begin = now_ms();
+	if (!eval_fn(job->arena, m, m->fns, &call, &r, &why)) {
+		if (diag_errors(job->diag) == errors)
+			diag_error(job->diag, (Loc){.file = job->opt->src}, "%s", why);
+		return false;
+	}
+	*out = (Outcome){.nouts = r.nouts - m->nlosses, .nlosses = m->nlosses,
+			 .picks = r.picks, .gates = r.gates, .gap = r.gap, .k = m->picks,
+			 .ms = now_ms() - begin};
+	out->outs = NEWN(job->arena, Output, (size_t)r.nouts + 1);
+	out->losses = NEWN(job->arena, float, (size_t)m->nlosses + 1);
+	for (int i = 0; i < r.nouts; i++) {
+		const Tensor *t = &r.outs[i];
+		const char *name = m->fns->out_names ? m->fns->out_names[i] : NULL;
+		if (i < out->nouts)
+			out->outs[i] = (Output){name, t->type, t->rows, t->n, t->v, t->err};
+		else
+			out->losses[i - out->nouts] = (float)t->v[0];
+	}
+	return true;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * layer: a module through the pipeline, and as code in this process. */
+#include "moec.h"
+#include "../backend/backend.h"
+#include "../passes/pass.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+const Target *need_target(const Job *job)
+{
+	if (!job->opt->target)
+		diag_error(job->diag, (Loc){0}, "this machine is none that moec compiles for");
+	return job->opt->target;
+}
+
+/* The last pass that IR text has behind it; NULL: none. */
+static const char *passes_done(const Module *m)
+{
+	const char *done = NULL;
+
+	if (!m->target)
+		return NULL;
+	if (m->panels.n > 0)
+		return "pack";
+	for (const Op *op = m->fns->body->first; op; op = op->next)
+		if (op->kind == OP_kernel) {
+			if (attr_find(op, "rows"))
+				return "schedule-blocks";
+			done = "form-kernels";
+		}
+	return done;
+}
+
+bool compile_module(const Job *job, Module *m, FILE *dumps)
+{
+	const Options *o = job->opt;
+	const Target *target = m->target ? target_find(m->target) : need_target(job);
+	PassContext ctx = {.arena = job->arena, .diag = job->diag, .target = target};
+	PassOptions options = {
+		.only = o->passes ? (const char *const[]){NULL} : NULL,
+		.skip = (const char *const *)o->no_pass.at, .nskip = o->no_pass.n,
+		.print_after = o->print_after, .stop_after = o->stop_after,
+		.from = passes_done(m), .time = o->time_passes, .verify = true,
+		.out = dumps, .command = job->command,
+	};
+
+	if (m->target && !target) {
+		diag_error(job->diag, (Loc){.file = o->src}, "no target `%s`", m->target);
+		return false;
+	}
+	if (!target)
+		return false;
+	if (o->passes) {
+		options.only = o->passes->n ? o->passes->at : options.only;
+		options.nonly = o->passes->n;
+	}
+	int errors = diag_errors(job->diag);
+	run_passes(m, &ctx, &options);
+	return diag_errors(job->diag) == errors;
+}
+
+static void remove_folder(Arena *a, const char *folder)
+{
+	DIR *dir = opendir(folder);
+
+	for (struct dirent *e; dir && (e = readdir(dir));)
+		if (e->d_name[0] != '.')
+			unlink(arena_printf(a, "%s/%s", folder, e->d_name));
+	if (dir)
+		closedir(dir);
+	rmdir(folder);
+}
+
+/* In a child, so that whatever becomes of it, the folder can be removed. */
+static int emit_apart(const Job *job, const Module *m, const char *path)
+{
+	EmitOptions emit = {.target = target_find(m->target), .what = EMIT_LIB, .out = path,
+			    .verify = true};
+	int status;
+
+	fflush(NULL);
+	pid_t child = fork();
+	if (child < 0) {
+		diag_error(job->diag, (Loc){0}, "cannot start a process: %m");
+		return EXIT_INPUT;
+	}
+	if (child == 0) {
+		bool ok = backend_emit(job->arena, job->diag, m, &emit);
+		fflush(NULL);
+		_exit(ok ? EXIT_OK : EXIT_INPUT);
+	}
+	while (waitpid(child, &status, 0) < 0)
+		;
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	fprintf(stderr, "moec: internal error in pass 'lower': ended by signal %d\n"
+			"  reproduce with: %s\n", WTERMSIG(status), job->command);
+	return EXIT_BUG;
+}
+
+static bool load(const Job *job, const char *path, Layer *l)
+{
+	l->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (!l->library) {
+		diag_error(job->diag, (Loc){0}, "cannot load the compiled layer: %s",
+			   dlerror());
+		return false;
+	}
+	const char *symbol = arena_printf(job->arena, "%s_layer", l->m->name);
+	const moert_layer *(*layer)(void) =
+		(const moert_layer *(*)(void))dlsym(l->library, symbol);
+	if (!layer)
+		ice("the library has no %s", symbol);
+	l->layer = layer();
+	return true;
+}
+
+bool layer_load(const Job *job, Source *s, Layer *l)
+{
+	const char *tmp = getenv("TMPDIR");
+	char *folder = arena_printf(job->arena, "%s/moec.XXXXXX", tmp && *tmp ? tmp : "/tmp");
+
+	*l = (Layer){.m = source_module(s)};
+	if (!l->m || !compile_module(job, l->m, NULL))
+		return false;
+	if (!mkdtemp(folder)) {
+		diag_error(job->diag, (Loc){.file = folder}, "cannot create: %m");
+		return false;
+	}
+	const char *path = arena_printf(job->arena, "%s/%s.so", folder, l->m->name);
+	int status = emit_apart(job, l->m, path);
+	bool ok = status == EXIT_OK && load(job, path, l);
+	remove_folder(job->arena, folder);
+	if (status == EXIT_BUG)
+		exit(EXIT_BUG);
+	return ok;
+}
+
+void layer_unload(Layer *l)
+{
+	if (l->library)
+		dlclose(l->library);
+	*l = (Layer){0};
+}
+
+bool layer_failed(const Job *job, const char *what, int error, const char *why)
+{
+	if (error == MOERT_INTERNAL)
+		ice("%s: %s", what, *why ? why : moert_error(error));
+	diag_error(job->diag, (Loc){.file = job->opt->src}, "%s: %s", what,
+		   *why ? why : moert_error(error));
+	return false;
+}
+
+static uint64_t weight_bytes(const moert_layer *l)
+{
+	uint64_t bytes = 0;
+
+	for (int64_t i = 0; i < l->nweights; i++)
+		bytes += (uint64_t)l->weights[i].bytes *
+			 (l->weights[i].range < 0 ? 1
+			  : (uint64_t)l->ranges[l->weights[i].range].count);
+	return bytes;
+}
+
+/* server: NULL when the weights are packed already. */
+bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
+		moert_model **model)
+{
+	char why[512] = "";
+	moert_options options = {.size = sizeof options, .why = why, .why_size = sizeof why};
+	int errors = diag_errors(job->diag), error;
+
+	if (s->moew) {
+		error = moert_open(l->layer, s->moew, &options, model);
+		if (error)
+			diag_error(job->diag, (Loc){.file = s->moew}, "%s",
+				   *why ? why : moert_error(error));
+		return !error;
+	}
+	server->progress = progress_new("packing weights", weight_bytes(l->layer), "B");
+	error = moert_open_memory(l->layer, server_get, server, &options, model);
+	progress_end(server->progress);
+	server->progress = NULL;
+	if (error && diag_errors(job->diag) == errors)
+		return layer_failed(job, "weights", error, why);
+	return !error;
+}

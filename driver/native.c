@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * native: one call of a compiled layer. */
+#include "moec.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+double now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* The arrays of a call, beside the structure that points to them. */
+typedef struct {
+	moert_args   args;
+	const void **inputs;
+	void       **outputs;           /* all, y first */
+} Call;
+
+static void bind_inputs(Arena *a, const Inputs *in, Call *c)
+{
+	c->inputs = NEWN(a, const void *, (size_t)in->n + 1);
+	for (int i = 1; i < in->n; i++)
+		c->inputs[i - 1] = in->at[i].raw;
+	c->args.size = sizeof c->args;
+	c->args.x = in->n ? in->at[0].raw : NULL;
+	c->args.tokens = in->tokens;
+	c->args.inputs = c->inputs;
+}
+
+static void count_results(const moert_layer *l, Outcome *out)
+{
+	*out = (Outcome){0};
+	for (int64_t i = 0; i < l->nbufs; i++) {
+		out->nouts += l->bufs[i].role == MOERT_OUTPUT;
+		out->nlosses += l->bufs[i].role == MOERT_LOSS;
+	}
+}
+
+static void bind_outputs(Arena *a, const moert_layer *l, int64_t tokens, Call *c,
+			 Outcome *out)
+{
+	int n = 0;
+
+	count_results(l, out);
+	out->outs = NEWN(a, Output, (size_t)out->nouts + 1);
+	c->outputs = NEWN(a, void *, (size_t)out->nouts + 1);
+	for (int64_t i = 0; i < l->nbufs; i++) {
+		const moert_buf *b = &l->bufs[i];
+		if (b->role != MOERT_OUTPUT)
+			continue;
+		Output *o = &out->outs[n];
+		*o = (Output){.name = b->name, .rows = b->level == MOERT_TOKEN ? tokens : 1};
+		o->type = type_of((Dtype)b->dtype, (Level)b->level, 0, 1, &b->elems);
+		o->n = o->rows * b->elems;
+		c->outputs[n++] = arena_array(a, (size_t)o->n, entry_bytes((Dtype)b->dtype));
+	}
+	c->args.y = c->outputs[0];
+	c->args.outputs = c->outputs + 1;
+	if (out->nlosses)
+		c->args.losses = out->losses = NEWN(a, float, (size_t)out->nlosses);
+}
+
+static void bind_routing(Arena *a, const moert_layer *l, int64_t tokens, Call *c,
+			 Outcome *out)
+{
+	for (int64_t i = 0; i < l->nbufs; i++) {
+		const moert_buf *b = &l->bufs[i];
+		size_t n = (size_t)(tokens * b->elems);
+		if (b->given == 1) {
+			out->k = b->elems;
+			c->args.picks_out = out->picks = NEWN(a, int32_t, n);
+		} else if (b->given == 2) {
+			c->args.gates_out = out->gates = NEWN(a, float, n);
+		}
+	}
+}
+
+static void read_outputs(Arena *a, const Call *c, Outcome *out)
+{
+	for (int i = 0; i < out->nouts; i++) {
+		Output *o = &out->outs[i];
+		o->v = NEWN(a, double, (size_t)o->n);
+		entries_load(o->type.dtype, c->outputs[i], o->n, o->v);
+	}
+}
+
+static bool run_once(const Job *job, moert_model *model, Call *c, Outcome *out)
+{
+	moert_session_options options = {.size = sizeof options,
+					 .threads = job->opt->threads};
+	moert_session *session;
+	int error = moert_start(model, &options, &session);
+
+	if (error)
+		return layer_failed(job, "start", error, "");
+	double begin = now_ms();
+	error = moert_run(session, &c->args);
+	out->ms = now_ms() - begin;
+	moert_end(session);
+	return error ? layer_failed(job, "run", error, "") : true;
+}
+
+bool run_native(const Job *job, Source *s, const Inputs *in, const Layer *l, Server *server,
+		Outcome *out)
+{
+	moert_model *model;
+	Call c = {.args = {.seed = job->opt->seed}};
+
+	if (!layer_open(job, s, l, server, &model))
+		return false;
+	bind_inputs(job->arena, in, &c);
+	bind_outputs(job->arena, l->layer, in->tokens, &c, out);
+	bind_routing(job->arena, l->layer, in->tokens, &c, out);
+	bool ok = run_once(job, model, &c, out);
+	moert_close(model);
+	if (ok)
+		read_outputs(job->arena, &c, out);
+	return ok;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * pack: a layer's weights in the layout that its compiled library streams, as a .moew. */
+#include "moec.h"
+
+static bool write_moew(const Job *job, Source *s, Server *server)
+{
+	char why[512] = "";
+	moert_options options = {.size = sizeof options, .why = why, .why_size = sizeof why};
+	Layer layer;
+	int errors = diag_errors(job->diag);
+
+	if (!layer_load(job, s, &layer))
+		return false;
+	server->m = layer.m;
+	int error = moert_pack(&layer.layer, 1, server_get, server, job->opt->out, &options);
+	if (error && diag_errors(job->diag) == errors)
+		diag_error(job->diag, (Loc){.file = job->opt->out}, "%s",
+			   *why ? why : moert_error(error));
+	layer_unload(&layer);
+	return !error;
+}
+
+int command_pack(const Job *job)
+{
+	Source s;
+	Server server;
+	bool ok = false;
+
+	if (!source_open(job, &s))
+		return EXIT_INPUT;
+	const Module *m = source_module(&s);
+	if (m && s.moew) {
+		diag_error(job->diag, (Loc){.file = s.moew}, "it is packed already");
+	} else if (m) {
+		server_open(&server, job, m, source_weights(&s, m), false);
+		ok = write_moew(job, &s, &server);
+		server_close(&server);
+	}
+	source_close(&s);
+	return ok ? EXIT_OK : EXIT_INPUT;
+}

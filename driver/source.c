@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * source: what SRC and --weights name together: a .moe, a model folder, or IR text. */
+#include "moec.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MOST_TEXT = 16 << 20 };          /* bytes of a .moe */
+enum { MOST_IR = 256 << 20 };           /* of a .mir */
+
+static Loc whole(const char *file)
+{
+	return (Loc){.file = file};
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static const char *file_in(Arena *a, const char *folder, const char *name)
+{
+	return arena_printf(a, "%s%s%s", folder, ends_with(folder, "/") ? "" : "/", name);
+}
+
+static bool holds_weights(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	bool found = false;
+
+	if (!dir)
+		return false;
+	for (struct dirent *e; !found && (e = readdir(dir));)
+		found = ends_with(e->d_name, ".safetensors") ||
+			ends_with(e->d_name, ".safetensors.index.json");
+	closedir(dir);
+	return found;
+}
+
+/* The model_type that decides the family; one of a text part counts where the whole model
+ * has none of ours. */
+static const char *model_type(const json_t *config, int which)
+{
+	const json_t *of = which ? json_object_get(config, "text_config") : config;
+
+	return json_string_value(json_object_get(of, "model_type"));
+}
+
+static bool choose_family(Source *s)
+{
+	const Job *job = s->job;
+	Names known = {0};
+
+	for (int which = 0; which < 2; which++) {
+		const char *type = model_type(s->fe.config, which);
+		for (int i = 0; type && i < family_count; i++) {
+			FeContents c;
+			const struct FamilyText *f = &family_texts[i];
+			if (!fe_contents(job->arena, job->diag, f->file, f->text, &c))
+				return false;
+			for (int k = 0; k < c.families.n; k++) {
+				vec_push(job->arena, &known, c.families.at[k]);
+				if (strcmp(c.families.at[k], type))
+					continue;
+				s->fe.file = f->file;
+				s->fe.text = f->text;
+				return true;
+			}
+		}
+	}
+	const char *type = model_type(s->fe.config, 0);
+	if (!type) {
+		diag_error(job->diag, whole(s->fe.config_file), "`model_type` is missing");
+		return false;
+	}
+	diag_error(job->diag, whole(s->fe.config_file),
+		   "`model_type` is `%s`, of which moec has no family", type);
+	const char *near = nearest_name(type, known.at, known.n);
+	if (near)
+		diag_fix(job->diag, "is it `%s`?", near);
+	else
+		diag_fix(job->diag, "write the family as a .moe: moec %s FAMILY.moe --weights %s",
+			 command_names[job->number], job->opt->src);
+	return false;
+}
+
+static bool read_config(Source *s, const char *folder)
+{
+	const Job *job = s->job;
+
+	s->fe.config_file = file_in(job->arena, folder, "config.json");
+	s->fe.config = json_file(job->arena, job->diag, s->fe.config_file);
+	return s->fe.config != NULL;
+}
+
+static bool find_tensor(void *ctx, const char *name, Dtype *dtype, int *rank, int64_t *dims)
+{
+	Source *s = ctx;
+	bool bad = false;
+	const TensorInfo *t = checkpoint_find(s->checkpoint, s->job->diag, name, &bad);
+
+	if (!t || t->rank > MAX_RANK)
+		return false;
+	*dtype = t->dtype;
+	*rank = t->rank;
+	memcpy(dims, t->dims, (size_t)t->rank * sizeof *dims);
+	return true;
+}
+
+static bool open_checkpoint(Source *s, const char *path)
+{
+	const Job *job = s->job;
+
+	if (ends_with(path, ".gguf")) {
+		diag_error(job->diag, whole(path), "GGUF files cannot be read yet");
+		return false;
+	}
+	s->checkpoint = checkpoint_open(job->arena, job->diag, path);
+	if (!s->checkpoint)
+		return false;
+	s->tensors = (FeTensors){s, find_tensor, checkpoint_files(s->checkpoint)};
+	s->fe.tensors = &s->tensors;
+	return true;
+}
+
+static bool open_weights(Source *s)
+{
+	const Job *job = s->job;
+	const char *path = job->opt->weights;
+	struct stat st;
+
+	if (path && ends_with(path, ".moew")) {
+		s->moew = path;
+		if (stat(path, &st) == 0)
+			return true;
+		diag_error(job->diag, whole(path), "cannot open: %m");
+		return false;
+	}
+	if (path)
+		return open_checkpoint(s, path);
+	if (!is_folder(job->opt->src))
+		return true;
+	if (holds_weights(job->opt->src))
+		return open_checkpoint(s, job->opt->src);
+	diag_note(job->diag, whole(job->opt->src), "no weights lie here: %s",
+		  job->number == COMMAND_compile ? "types come from config.json alone"
+						 : "they are random");
+	return true;
+}
+
+static bool open_moe(Source *s, const char *path)
+{
+	const Job *job = s->job;
+	FeContents c;
+
+	s->fe.file = path;
+	s->fe.text = file_read(job->arena, job->diag, path, MOST_TEXT, NULL);
+	if (!s->fe.text || !fe_contents(job->arena, job->diag, path, s->fe.text, &c))
+		return false;
+	bool layer = c.layers.n > 0 && !job->opt->layer;
+	for (int i = 0; job->opt->layer && i < c.layers.n; i++)
+		layer = layer || strcmp(c.layers.at[i], job->opt->layer) == 0;
+	if (c.families.n == 0 || layer)
+		return true;
+	if (job->opt->weights && is_folder(job->opt->weights))
+		return read_config(s, job->opt->weights);
+	diag_error(job->diag, whole(path), "it holds the family `%s`: a model folder is needed",
+		   c.families.at[0]);
+	diag_fix(job->diag, "--weights DIR, where DIR holds config.json");
+	return false;
+}
+
+static bool open_source(Source *s)
+{
+	const Job *job = s->job;
+	const char *path = job->opt->src;
+
+	if (is_folder(path))
+		return read_config(s, path) && choose_family(s);
+	if (ends_with(path, ".gguf")) {
+		diag_error(job->diag, whole(path), "GGUF files cannot be read yet");
+		return false;
+	}
+	if (!ends_with(path, ".mir"))
+		return open_moe(s, path);
+	s->is_mir = true;
+	s->fe.file = path;
+	s->fe.text = file_read(job->arena, job->diag, path, MOST_IR, NULL);
+	return s->fe.text != NULL;
+}
+
+bool source_open(const Job *job, Source *s)
+{
+	*s = (Source){.job = job, .fe = {.layer = job->opt->layer, .losses = true}};
+	if (open_source(s) && open_weights(s))
+		return true;
+	source_close(s);
+	return false;
+}
+
+void source_close(Source *s)
+{
+	checkpoint_close(s->checkpoint);
+	json_decref(s->fe.config);
+	if (s->nowhere)
+		fclose(s->nowhere);
+	*s = (Source){0};
+}
+
+static Module *parse_ir(Source *s, Diag *diag)
+{
+	Module *m = parse_module(s->job->arena, diag, s->fe.file, s->fe.text);
+	const char *why;
+
+	if (!m || verify(m, &why))
+		return m;
+	diag_error(diag, whole(s->fe.file), "%s", why);
+	return NULL;
+}
+
+Module *source_module(Source *s)
+{
+	Diag *diag = s->nowhere ? s->quiet : s->job->diag;
+	Module *m = s->is_mir ? parse_ir(s, diag) : fe_compile(s->job->arena, diag, &s->fe);
+
+	if (!s->nowhere && (s->nowhere = fopen("/dev/null", "w")))
+		s->quiet = diag_new(s->job->arena, s->nowhere);
+	return m;
+}
+
+Weights *source_weights(Source *s, const Module *m)
+{
+	const Job *job = s->job;
+
+	if (s->moew)
+		return NULL;
+	return s->checkpoint ? weights_checkpoint(job->arena, job->diag, m, s->checkpoint)
+			     : weights_random(job->arena, job->diag, m, job->opt->seed);
+}

@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing with apt and builds build/moec and the test programs.
+# Quick when nothing is to be done; says so only when something is.
+set -eu
+cd "$(dirname "$0")/.."
+
+packages="gcc libc6-dev cmake ninja-build pkg-config llvm-19-dev flex bison libjansson-dev
+          libcunit1-dev python3-numpy"
+missing=""
+for package in $packages; do
+	dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
+		grep -q "install ok installed" || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+	echo "installing:$missing"
+	sudo=""
+	[ "$(id -u)" = 0 ] || sudo="sudo"
+	$sudo apt-get update -qq
+	# shellcheck disable=SC2086
+	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing
+fi
+
+[ -f build/build.ninja ] || cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null
+log=build/build.log
+if ! ninja -C build >"$log" 2>&1; then
+	cat "$log" >&2
+	exit 1
+fi
