@@ -9,7 +9,7 @@
 struct Block {
 	Block *prev, *next;
 	size_t size;
-	_Alignas(32) unsigned char data[];
+	_Alignas(max_align_t) unsigned char data[];
 };
 
 void eval_fail(Eval *ev, const char *fmt, ...)

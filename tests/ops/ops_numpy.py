@@ -181,7 +181,7 @@ def shapes():
         (i[..., None] == np.arange(6)).any(axis=(1, 2)))
     s = rand(2, 3)
     one("blockwise", [("f32[2, 3]", s)], "f32[5, 8]",
-        np.kron(s, np.ones((3, 3)))[:5, :8], "{a=3, b=3}")
+        np.kron(s, np.ones((4, 3)))[:5, :8], "{a=4, b=3}")
 
 
 def contractions():
@@ -204,11 +204,40 @@ def contractions():
     one("matmul", [("f32[T, 5]", a[:, 0]), ("f32[5]", b[:, 0])], "f32[T]", a[:, 0] @ b[:, 0])
 
 
+def chains():
+    """Errors of one op that the next ones carry on: larger than their own roundings."""
+    n = 4000
+    x, w = rand(T, n, lo=0, hi=1), rand(2, n, lo=-1, hi=1)
+    logits = x @ w.T
+    near = np.cumsum(x.astype(f32)[:, None] * w.astype(f32), axis=2, dtype=f32)[:, :, -1]
+    ins = [("x", f"f32[T, {n}]", x), ("w", f"f32[2, {n}]", w), ("v", "f32[1, 1]", [[3]])]
+    first = "%l = linear %x, %w : f32[T, 2]\n"
+    soft = lambda v: np.exp(v - v.max(1, keepdims=True)) / \
+        np.exp(v - v.max(1, keepdims=True)).sum(1, keepdims=True)
+    lse = lambda v: v.max(1) + np.log(np.exp(v - v.max(1, keepdims=True)).sum(1))
+    for op, f, attrs, type in (("softmax", soft, "{over=0}", "f32[T, 2]"),
+                               ("logsumexp", lse, "{over=0}", "f32[T]"),
+                               ("sum", lambda v: v.sum(1), "{over=0}", "f32[T]"),
+                               ("exp", np.exp, "", "f32[T, 2]"),
+                               ("amax", lambda v: v.max(1), "{over=0}", "f32[T]")):
+        case(op, first + f"%y = {op} %l {attrs} : {type}", [("y", type, f(logits))], ins,
+             near=[f(near)], tol=1e-9)
+    for op in ("linear", "matmul"):
+        case(op, first + "%r = reshape %l : f32[T, 2, 1]\n"
+             f"%y = {op} %r, %v : f32[T, 2, 1]", [("y", "f32[T, 2, 1]", 3 * logits)], ins,
+             near=[3 * near])
+    # in float64 just above the half between two bfloat16, in float32 on it
+    case("cast", "%s = add %a, %b : f32[1]\n%y = cast %s : bf16[1]",
+         [("y", "bf16[1]", [1 + 2.0 ** -7])],
+         [("a", "f32[1]", [1 + 2.0 ** -8]), ("b", "f32[1]", [2.0 ** -40])], near=[[1.0]])
+
+
 elementwise()
 casts()
 reductions()
 ranks()
 shapes()
 contractions()
+chains()
 ops_route.cases()
 ops_loops.cases()

@@ -246,7 +246,8 @@ static const char *counter =
 	"%m = add %n, %s : f32[S]\nnext %m {name=\"n\"}\nreturn %n\n}\n"
 	"fn @fails(%x: f32[T]) -> (f32) {\n"
 	"%s = sum %x {over=sequence} : f32[S]\nnext %s {name=\"n\"}\n"
-	"%w = param {name=\"missing\"} : f32[2]\n%y = sum %w {over=0} : f32\nreturn %y\n} }";
+	"%w = param {name=\"missing\"} : f32[2]\n%y = sum %w {over=0} : f32\nreturn %y\n}\n"
+	"fn @reads() -> (f32[S]) {\n%n = state {name=\"n\"} : f32[S]\nreturn %n\n} }";
 
 /* Sequences are known by number; a call that fails leaves no trace. */
 static void test_states(void)
@@ -265,6 +266,10 @@ static void test_states(void)
 	CHECK(res.outs[0].v[0] == 5);
 	CHECK(!eval_fn(arena, m, fn_find(m, "fails"), &call, &res, &why));
 	SAME_TEXT(why, "no weight 'missing'");
+	for (int i = 0; i < 2; i++) {
+		MUST(eval_fn(arena, m, fn_find(m, "reads"), &call, &res, &why));
+		CHECK(res.outs[0].v[0] == 11);
+	}
 	call.nseq = 2;
 	call.seq = seq;
 	MUST(eval_fn(arena, m, m->fns, &call, &res, &why));
