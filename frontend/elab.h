@@ -143,7 +143,8 @@ struct Layer {
 	Unit        *unit;
 	Loc          call;              /* of the model */
 	const char  *token;             /* the first input's name */
-	bool         output_poison, experts_poison, experts_failed;
+	bool         output_poison, input_poison, experts_poison, experts_failed;
+	bool         route_poison;
 	int64_t      number;            /* -1: none */
 	const char  *stack;
 	Val         *given;             /* called by a model: its inputs */

@@ -140,14 +140,16 @@ void check_causal(Elab *e, Layer *l)
 {
 	for (int i = 0; l->causal && i < l->outputs.n; i++) {
 		Walk w = begin(e, l->outputs.at[i]);
-		Op *op;
-		while (step(&w, &op))
-			if (op && looks_ahead(op)) {
-				say(e, l->causal_loc, "drop `causal`, or do without capacity",
-				    "not causal: the output depends on other tokens through %s (%s)",
-				    over_text(e, op), place_text(e, op));
-				return;
-			}
+		Op *op, *found = NULL;
+		while (step(&w, &op))           /* a rank tells more than a sum */
+			if (op && looks_ahead(op) && (!found || op->kind == OP_rank))
+				found = op;
+		if (!found)
+			continue;
+		say(e, l->causal_loc, "drop `causal`, or do without capacity",
+		    "not causal: the output depends on other tokens through %s (%s)",
+		    over_text(e, found), place_text(e, found));
+		return;
 	}
 }
 

@@ -44,7 +44,7 @@ static void vsay(Elab *e, Loc loc, const char *fix, const char *fmt, va_list arg
 	diag_error(e->d, user, "%s", text);
 	if (fix)
 		diag_fix(e->d, "%s", fix);
-	if (in_std(e, loc) && !in_std(e, user))
+	if (in_std(e, loc) && e->frame->caller && in_std(e, e->frame->call))
 		diag_note(e->d, loc, "it happens here");
 }
 

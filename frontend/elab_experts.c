@@ -7,7 +7,7 @@
 bool need_experts(Elab *e, Loc loc)
 {
 	if (e->layer && e->layer->has_experts)
-		return true;
+		return !e->layer->experts_poison;
 	say(e, loc, "declare them first: `experts 8 of swiglu(1024)`",
 	    "this layer has no experts");
 	return false;
@@ -56,8 +56,6 @@ void run_experts_of(Elab *e, const Node *n)
 		l->experts += count;
 	}
 	l->m->experts = l->experts;
-	if (l->experts_poison)
-		l->experts = MAX(l->experts, 1);
 }
 
 /* The expert's function for rows of type `in`, in a frame whose caller is the layer's. */

@@ -86,6 +86,8 @@ static Val route_name(Elab *e, const Node *n)
 	Layer *l = e->layer;
 	Vec(const char *) names = {0};
 
+	if (l->route_poison)
+		return val_poison();
 	if (!l->policy) {
 		say(e, n->loc, "put it behind `route`",
 		    "`route.%s` stands before any `route`", n->s);

@@ -142,6 +142,16 @@ static void run_time_if(Elab *e, const Node *n, Value *cond)
 	join_branches(e, op, &c);
 }
 
+/* What the branch not taken would have bound, for who looks for it later. */
+static void not_bound(Elab *e, const Node *block, int line)
+{
+	for (int i = 0; block && i < block->nkids; i++) {
+		const Node *k = block->kids[i];
+		for (int j = 0; k && k->kind == N_BIND && j < k->nnames; j++)
+			vec_push(e->a, &e->frame->gone, ((Gone){k->names[j], "if", line}));
+	}
+}
+
 void run_if(Elab *e, const Node *n)
 {
 	Val v = eval(e, n->kids[0]);
@@ -151,6 +161,7 @@ void run_if(Elab *e, const Node *n)
 		return;
 	if (v.kind == V_BOOL) {
 		const Node *taken = v.b ? n->kids[1] : other;
+		not_bound(e, v.b ? other : n->kids[1], n->loc.line);
 		if (taken)
 			run_scoped(e, taken, "if", n->loc.line);
 		return;
@@ -331,7 +342,8 @@ void run_repeat(Elab *e, const Node *n)
 	    (until.v->type.dtype != DT_bool || until.v->type.rank ||
 	     until.v->type.level != LV_ONCE))
 		say(e, n->kids[1]->loc, "`all(.., over: tokens)`",
-		    "`until` must be one bool a call, not %s", type_words(e, &until.v->type));
+		    "`until` must be one bool a call; this is %s and %s",
+		    type_words(e, &until.v->type), level_text(&until.v->type));
 	else if (until.kind != V_IR && until.kind != V_BOOL && until.kind != V_POISON)
 		say(e, n->kids[1]->loc, NULL, "`until` must be true or false, not %s",
 		    val_words(e, &until));

@@ -18,6 +18,7 @@ void run_input(Elab *e, const Node *n)
 	}
 	bool first = l->first_input.rank == 0 && m->width == 0;
 	if (!type_eval(e, n->kids[0], true, &t, &has_t)) {
+		l->input_poison = true;
 		scope_add(e, f->scope, n->s, val_poison(), n->loc);
 		return;
 	}
@@ -26,6 +27,8 @@ void run_input(Elab *e, const Node *n)
 	if (first && (!has_t || t.rank != 1)) {
 		say(e, n->loc, arena_printf(e->a, "`input %s: f32[T, 512]`", n->s),
 		    "the first input is the token: one vector for each of the T tokens");
+		l->input_poison = true;
+		scope_add(e, f->scope, n->s, val_poison(), n->loc);
 		return;
 	}
 	if (first) {
@@ -70,6 +73,8 @@ static bool route_values(Elab *e, const Node *call, Val *out)
 		    def->kind == N_DEF ? "a def" : "an expert");
 		return false;
 	}
+	if (!l->token && l->input_poison)
+		return false;
 	if (!l->token) {
 		say(e, call->loc, "declare `input` first", "there is no token to route yet");
 		return false;
@@ -95,6 +100,7 @@ void run_route(Elab *e, const Node *n)
 		return;
 	}
 	bool ok = need_experts(e, n->loc) && route_values(e, n->kids[0], out);
+	l->route_poison = !ok;
 	if (!l->policy)
 		l->policy = "the policy";
 	for (int i = 0; i < 2; i++) {
@@ -149,6 +155,8 @@ void run_output(Elab *e, const Node *n)
 void run_loss(Elab *e, const Node *n)
 {
 	Layer *l = e->layer;
+	Op *last = l->frame->region->last;
+	Mark before = trial_begin(e);
 	Val v = eval(e, n->kids[0]);
 
 	if (v.kind == V_POISON)
@@ -164,7 +172,15 @@ void run_loss(Elab *e, const Node *n)
 		    : arena_printf(e->a, " and %s", level_text(&x->type)));
 		return;
 	}
-	vec_push(e->a, &l->losses, x);
+	if (e->opt->losses) {
+		vec_push(e->a, &l->losses, x);
+		return;
+	}
+	int sites = e->sites;                   /* checked, and taken back; draws keep their number */
+	while (l->frame->region->last != last)
+		op_unlink(l->frame->region->last);
+	trial_undo(e, before);
+	e->sites = sites;
 }
 
 void run_group(Elab *e, const Node *n)
@@ -227,7 +243,7 @@ static void default_output(Elab *e, Layer *l)
 			.kids = (Node *[]){&weight, &call}};
 	Node output = {.kind = N_OUTPUT, .nkids = 1, .loc = loc, .kids = (Node *[]){&product}};
 
-	if (l->outputs.n || l->output_poison)
+	if (l->outputs.n || l->output_poison || l->route_poison)
 		return;
 	if (!l->policy) {
 		say(e, loc, "add `output ..`, or `route ..`", "layer `%s` has no output",
@@ -293,9 +309,9 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 	if (l->outer && l->ninputs != l->ngiven && !e->fatal)
 		say(e, l->call, NULL, "%s has %d input%s, not %d", def->s, l->ninputs,
 		    l->ninputs == 1 ? "" : "s", l->ngiven);
-	if (!l->token && !e->fatal)
+	if (!l->token && !l->input_poison && !e->fatal)
 		say(e, def->loc, "`input x: f32[T, 512]`", "layer `%s` has no input", def->s);
-	else if (!e->fatal)
+	else if (l->token && !e->fatal)
 		default_output(e, l);
 	if (!e->fatal) {
 		check_states(e, l);

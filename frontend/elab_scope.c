@@ -89,7 +89,8 @@ void scope_pop(Elab *e, const char *block, int line)
 	Frame *f = e->frame;
 
 	for (Binding *b = f->scope->first; b; b = b->next)
-		vec_push(e->a, &f->gone, ((Gone){b->name, block, line}));
+		if (f->gone.n < MAX_ITEMS)
+			vec_push(e->a, &f->gone, ((Gone){b->name, block, line}));
 	f->scope = f->scope->up;
 }
 
@@ -120,6 +121,7 @@ static bool say_gone(Elab *e, const Node *n)
 
 static void say_unknown(Elab *e, const Node *n)
 {
+	static const char *const reserved[] = {"layer", "expert", "experts", "route"};
 	Vec(const char *) names = {0};
 	Unit *in;
 
@@ -138,6 +140,8 @@ static void say_unknown(Elab *e, const Node *n)
 			vec_push(e->a, &names, b->name);
 	for (int i = 0; i < value_count; i++)
 		vec_push(e->a, &names, value_names[i]);
+	for (size_t i = 0; i < COUNT(reserved); i++)
+		vec_push(e->a, &names, reserved[i]);
 	say(e, n->loc, fix_near(e, n->s, names.at, names.n), "there is no `%s` here", n->s);
 }
 

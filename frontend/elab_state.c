@@ -159,11 +159,8 @@ void run_state(Elab *e, const Node *n)
 	ok = ok && (!n->kids[1] || init_value(e, n->kids[1], t.dtype, &init));
 	if (ok && strcmp(n->s2, "step") == 0)
 		v = step_state(e, n, t, init);
-	else if (ok && (strcmp(n->s2, "sequence") == 0 || strcmp(n->s2, "call") == 0))
-		v = run_time_state(e, n, t, init);
 	else if (ok)
-		say(e, n->loc, "per sequence, per call or per step",
-		    "a state is kept per sequence, call or step, not per %s", n->s2);
+		v = run_time_state(e, n, t, init);
 	scope_add(e, f->scope, n->s, v, n->loc);
 }
 
