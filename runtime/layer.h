@@ -23,17 +23,19 @@ typedef struct {
 	const int32_t *token, *slot;    /* of each row */
 	const int32_t *expert;          /* of each row, counted from the range's first */
 	const int64_t *start;           /* [count + 1] first row of each expert */
+	const int32_t *row;             /* [T * picks] row of each (token, slot), or -1 */
 	const int32_t *active;          /* experts that have rows, ascending */
 	int64_t        nactive;
 } moert_rows;
 
 typedef struct {
-	const void *const *weight;      /* this expert's copy of each expert weight, by number */
+	const void *const *weight;      /* this expert's copy of a weight, by its number in the
+					   layer's table; NULL for weights it has none of */
 } moert_expert;
 
 typedef struct moert_call {
 	const moert_view   *buf;        /* every value between kernels, by buffer number */
-	const void *const  *weight;     /* weights that exist once, by weight number */
+	const void *const  *weight;     /* weights that exist once, by their number in the table */
 	const moert_expert *const *expert;      /* [range][expert counted from its first] */
 	const moert_rows   *rows;       /* by range */
 	int64_t             tokens, sequences;
