@@ -56,6 +56,8 @@ static void run_part(Eval *ev, const Op *op, const Region *r, const Part *part,
 	for (int i = 0; i < op->nouts; i++) {
 		size_t each = (size_t)type_elems(&outs[i].type);
 		Tensor y = tensor_at_level(ev, given[i], &outs[i].type);
+		if (y.rows != n)
+			eval_fail(ev, "where: a region yields rows of another group");
 		if (y.err && !outs[i].err)
 			outs[i].err = eval_doubles(ev, outs[i].n);
 		for (int64_t t = 0; t < n; t++) {

@@ -16,8 +16,32 @@ static OpMeaning *const meaning[OP_COUNT] = {
 #undef OP
 };
 
+static bool same_rows(const Rows *a, const Rows *b)
+{
+	size_t bytes = (size_t)a->n * sizeof(int64_t);
+
+	return a == b || (a->n == b->n && !memcmp(a->token, b->token, bytes) &&
+			  !memcmp(a->slot, b->slot, bytes) &&
+			  !memcmp(a->expert, b->expert, bytes));
+}
+
+/* Types tell ranges apart, not two groups of one range: their rows differ in number. */
+static void check_rows(Eval *ev, const Op *op, const Tensor *args)
+{
+	const Rows *at = NULL;
+	bool passes_on = op->kind == OP_call || op->kind == OP_yield ||
+			 op->kind == OP_return || op->kind == OP_repeat;
+
+	for (int i = 0; i < op->nargs && !passes_on; i++) {
+		if (at && args[i].at && !same_rows(at, args[i].at))
+			eval_fail(ev, "%s: rows of two groups", op_info[op->kind].name);
+		at = args[i].at ? args[i].at : at;
+	}
+}
+
 void op_meaning(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
+	check_rows(ev, op, args);
 	meaning[op->kind](ev, op, args, outs);
 }
 

@@ -152,6 +152,8 @@ void ref_experts(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 			x.err = eval_doubles(ev, x.n);
 		dispatch(ev, v, v->type.rank > type->rank, &x);
 		run_fn(ev, fn, &x, 1, &y);
+		if (y.rows != x.rows)
+			eval_fail(ev, "@%s gives rows of another group", fn->name);
 		collect(&y, x.at, outs);
 		tensor_free(ev, &x);
 		tensor_free(ev, &y);

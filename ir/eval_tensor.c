@@ -103,7 +103,7 @@ static int64_t level_rows(Eval *ev, const Type *type, const Rows *at)
 		return ev->m->ranges.at[type->range].count;
 	case LV_ROW:
 		if (!at)
-			ice("a routed value without rows");
+			eval_fail(ev, "rows of range %d before a group made them", type->range);
 		return at->n;
 	}
 	ice("level %d", type->level);

@@ -307,6 +307,45 @@ static void test_failures(void)
 	CHECK(strncmp(why, "out of memory", 13) == 0);
 }
 
+/* What types cannot tell apart is found when it runs. */
+static void test_wrong_rows(void)
+{
+	static const struct { const char *body, *why; } wrong[] = {
+		{"%g = group %p {first=0, count=4} : rows[R0]\n"
+		 "%h = group %q {first=0, count=4} : rows[R0]\n"
+		 "%d = dispatch %x, %g : f32[R0]\n%e = dispatch %x, %h : f32[R0]\n"
+		 "%a = add %d, %e : f32[R0]\n%c = collect %a, %g : f32[T, 1]\n",
+		 "add: rows of two groups"},
+		{"%g = group %p {first=0, count=4} : rows[R0]\n"
+		 "%h = group %q {first=0, count=4} : rows[R0]\n"
+		 "%d = dispatch %x, %h : f32[R0]\n%c = collect %d, %g : f32[T, 1]\n",
+		 "collect: rows of two groups"},
+		{"%g = group %p {first=0, count=4} : rows[R0]\n"
+		 "%h = group %q {first=0, count=4} : rows[R0]\n"
+		 "%d = dispatch %x, %g : f32[R0]\n%e = dispatch %x, %h : f32[R0]\n"
+		 "%z = const {value=[0]} : f32\n%b = lt %z, %d : bool[R0]\n"
+		 "%w = where %b : f32[R0] {\nyield %e\n} {\nyield %d\n}\n"
+		 "%c = collect %w, %g : f32[T, 1]\n",
+		 "where: a region yields rows of another group"},
+		{"%u = uniform {site=0} : f32[R0]\n"
+		 "%g = group %p {first=0, count=4} : rows[R0]\n"
+		 "%c = collect %u, %g : f32[T, 1]\n", "rows of range 0 before a group made them"},
+	};
+	double x[3] = {1, 2, 3}, p[3] = {0, 1, 2}, q[3] = {0, -1, 3};
+	EvalInput in[3] = {{"x", x}, {"p", p}, {"q", q}};
+	EvalCall call = {.tokens = 3, .inputs = in, .ninputs = 3, .step = -1};
+	for (size_t i = 0; i < COUNT(wrong); i++) {
+		EvalResult res;
+		const char *why = "";
+		Module *m = module_of(arena_printf(arena,
+			"module \"w\" { experts E0 = 0..4\nfn @layer(%%x: f32[T], "
+			"%%p: index<4>[T, 1], %%q: index<4>[T, 1]) -> (f32[T, 1]) {\n"
+			"%sreturn %%c\n} }", wrong[i].body));
+		CHECK(!eval_fn(arena, m, m->fns, &call, &res, &why));
+		SAME_TEXT(why, wrong[i].why);
+	}
+}
+
 static void test_one_op(void)
 {
 	Module *m = module_of("module \"o\" { fn @layer(%a: f32[T, 2], %b: f32[2]) -> (f32[T, 2])"
@@ -397,6 +436,7 @@ WITH_ARENA(test_gap)
 WITH_ARENA(test_groups)
 WITH_ARENA(test_states)
 WITH_ARENA(test_failures)
+WITH_ARENA(test_wrong_rows)
 WITH_ARENA(test_one_op)
 WITH_ARENA(test_big_linear)
 WITH_ARENA(test_raw_result)
@@ -408,6 +448,7 @@ SUITE("eval",
       {"groups", run_test_groups},
       {"states", run_test_states},
       {"failures say what failed", run_test_failures},
+      {"rows of two groups", run_test_wrong_rows},
       {"one op", run_test_one_op},
       {"large matrices", run_test_big_linear},
       {"a stored tensor passes through unread", run_test_raw_result})
