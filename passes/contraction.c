@@ -4,7 +4,9 @@
  *   matmul %W, %x                      linear %x, %W             W: weights [n, k]
  *   matmul %x, %W                      linear %x, transpose %W   W: weights [k, n]
  *   matmul %w, collect %rows, %g       combine %rows, %w, %g
- *   matmul %w, add %a, %b              the sum of both, where both are collects */
+ *   matmul %w, add %a, %b              the sum of both, where both are collects
+ *   sum (collect %rows, %g) {over=0}   combine %rows, 1, %g
+ *   cast (dispatch %v, %g)             dispatch (cast %v), %g    a token, not a pick */
 #include "kernel.h"
 
 enum { NOT, CONSTANT, WEIGHT };         /* Value.id: what a value is made of */
@@ -92,11 +94,43 @@ static Value *combined(Op *at, Value *weight, const Value *v)
 
 static bool to_combine(Fn *fn, Op *op)
 {
-	const Value *w = op->args[0];
+	Value *w = op->args[0];
 
-	if (w->type.level != LV_TOKEN || w->type.rank != 1 || !is_collected(op->args[1]))
+	if (w->type.level > LV_TOKEN || w->type.rank != 1 || !is_collected(op->args[1]))
 		return false;
-	replace(fn, op, combined(op, op->args[0], op->args[1]));
+	replace(fn, op, combined(op, per_token(op, w), op->args[1]));
+	return true;
+}
+
+static bool sum_to_combine(Fn *fn, Op *op)
+{
+	const Value *x = op->args[0];
+	const Attr *over = attr_find(op, "over");
+	Type ones = {.dtype = DT_f32, .level = LV_ONCE, .rank = 1, .dim = {x->type.dim[0]}};
+
+	if (!over || over->kind != AT_INT || (over->i != 0 && over->i != -2) ||
+	    !is_collected(x))
+		return false;
+	Value *one = put_const(op, &ones, &(double){1}, 1);
+	replace(fn, op, combined(op, per_token(op, one), x));
+	return true;
+}
+
+static bool cast_before_dispatch(Fn *fn, Op *op)
+{
+	const Op *dispatch = op->args[0]->def;
+
+	if (!dispatch || dispatch->kind != OP_dispatch)
+		return false;
+	Type type = dispatch->args[0]->type;
+	type.dtype = op->outs[0]->type.dtype;
+	type.axis = op->outs[0]->type.axis;
+	Value *v = put1(op, OP_cast, dispatch->args[0], &type);
+	Op *moved = put_op(op, OP_dispatch, 2, (Value *[]){v, dispatch->args[1]},
+			   &op->outs[0]->type);
+	if (attr_find(dispatch, "slot"))
+		attr_int(fn->module, moved, "slot", attr_get_int(dispatch, "slot", 1));
+	replace(fn, op, moved->outs[0]);
 	return true;
 }
 
@@ -110,6 +144,10 @@ static bool form_in_region(Fn *fn, Region *r)
 			changed |= form_in_region(fn, op->regions[i]);
 		if (op->kind == OP_matmul)
 			changed |= to_linear(fn, op) || to_combine(fn, op);
+		else if (op->kind == OP_sum)
+			changed |= sum_to_combine(fn, op);
+		else if (op->kind == OP_cast)
+			changed |= cast_before_dispatch(fn, op);
 	}
 	return changed;
 }

@@ -86,7 +86,7 @@ static bool fetch_inside(Fuse *f, Region *r)
 
 	for (int i = 0; i < list.n; i++) {
 		Op *dispatch = list.at[i]->regions[0]->first;
-		if (dispatch->kind != OP_dispatch)
+		if (dispatch->kind != OP_dispatch || dispatch->next->next)
 			continue;
 		Value *rows = list.at[i]->outs[0];
 		for (Op *op = list.at[i]->next; op; op = op->next) {

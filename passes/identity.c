@@ -109,6 +109,37 @@ static bool strip_widening(Op *op)
 	return changed;
 }
 
+/* [1] against [n] is a scalar of its row: as one it fits an epilogue. */
+static bool strip_axis_of_one(Op *op)
+{
+	const Type *out = &op->outs[0]->type;
+	bool changed = false;
+
+	if (!(op_info[op->kind].flags & EW) || out->rank != 1 || out->dim[0] == 1)
+		return false;
+	for (int i = 0; i < op->nargs; i++) {
+		Type t = op->args[i]->type;
+		if (t.rank != 1 || t.dim[0] != 1)
+			continue;
+		t.rank = 0;
+		t.dim[0] = 0;
+		op->args[i] = put1(op, OP_reshape, op->args[i], &t);
+		changed = true;
+	}
+	return changed;
+}
+
+/* Of two reshapes the last one counts. */
+static bool skip_reshape(Op *op)
+{
+	const Op *inner = op->args[0]->def;
+
+	if (!inner || inner->kind != OP_reshape)
+		return false;
+	op->args[0] = inner->args[0];
+	return true;
+}
+
 static bool use_in_region(Fn *fn, Region *r)
 {
 	bool changed = false;
@@ -119,6 +150,9 @@ static bool use_in_region(Fn *fn, Region *r)
 			changed |= use_in_region(fn, op->regions[i]);
 		if (op->kind == OP_linear)
 			changed |= strip_widening(op);
+		if (op->kind == OP_reshape)
+			changed |= skip_reshape(op);
+		changed |= strip_axis_of_one(op);
 		Value *v = operand_of(op);
 		if (!v || !type_equal(&v->type, &op->outs[0]->type))
 			continue;

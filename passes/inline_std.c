@@ -50,20 +50,6 @@ static void inline_call(Fn *fn, Op *op)
 	replace_op(fn, op, results);
 }
 
-/* Routing is by token: what is the same for all tokens is repeated for each. */
-static Value *per_token(Op *at, Value *v)
-{
-	if (v->type.level == LV_TOKEN)
-		return v;
-	Value *position = put_op(at, OP_position, 0, NULL,
-				 &(Type){.dtype = DT_i32, .level = LV_TOKEN})->outs[0];
-	Value *yes = put2(at, OP_eq, position, position, NULL);
-	Type type = v->type;
-	type.level = LV_TOKEN;
-	Op *op = put_op(at, OP_select, 3, (Value *[]){yes, v, v}, NULL);
-	return put1(at, OP_cast, op->outs[0], &type);
-}
-
 static int find_range(const Module *m, int64_t first, int64_t count)
 {
 	for (int i = 0; i < m->ranges.n; i++)
@@ -128,6 +114,18 @@ static void inline_experts(Fn *fn, Op *op)
 	replace_op(fn, op, &sum);
 }
 
+/* Picks and gates that may be given are given for each token. */
+static void give_each_token(Fn *fn, Op *op)
+{
+	Value *old = op->outs[0], *v = per_token(op, op->args[0]);
+	Op *stop = put_op(op, OP_stop, 1, &v, NULL);
+
+	attr_word(fn->module, stop, "given", attr_get_str(op, "given", ""));
+	stop->outs[0]->name = old->name;
+	value_replace(fn, old, stop->outs[0]);
+	op_unlink(op);
+}
+
 /* Pasted ops are looked at in their turn, so that calls within callees go as well. */
 static bool expand(Fn *fn, Region *r)
 {
@@ -140,6 +138,9 @@ static bool expand(Fn *fn, Region *r)
 			inline_call(fn, op);
 		else if (op->kind == OP_experts)
 			inline_experts(fn, op);
+		else if (op->kind == OP_stop && attr_find(op, "given") &&
+			 op->args[0]->type.level != LV_TOKEN)
+			give_each_token(fn, op);
 		else {
 			for (int i = 0; i < op->nregions; i++)
 				changed |= expand(fn, op->regions[i]);

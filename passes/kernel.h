@@ -47,6 +47,7 @@ bool    ops_equal(const Op *, const Op *);      /* same kind, operands, attribut
 Op     *put_op(Op *before, OpKind, int nargs, Value **args, const Type *);
 Value  *put1(Op *before, OpKind, Value *, const Type *);
 Value  *put2(Op *before, OpKind, Value *, Value *, const Type *);
+Value  *per_token(Op *before, Value *);
 Value  *put_const(Op *before, const Type *, const double *values, int n);
 
 /* scan.c: inline-std's second half */

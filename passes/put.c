@@ -34,3 +34,18 @@ Value *put_const(Op *before, const Type *type, const double *values, int n)
 	attr_floats(before->in->fn->module, op, "value", values, n);
 	return op->outs[0];
 }
+
+/* What is the same for all tokens, repeated for each: routing is by token. */
+Value *per_token(Op *before, Value *v)
+{
+	const Type place = {.dtype = DT_i32, .level = LV_TOKEN};
+
+	if (v->type.level == LV_TOKEN)
+		return v;
+	Value *position = put_op(before, OP_position, 0, NULL, &place)->outs[0];
+	Value *yes = put2(before, OP_eq, position, position, NULL);
+	Value *each = put_op(before, OP_select, 3, (Value *[]){yes, v, v}, NULL)->outs[0];
+	Type type = v->type;
+	type.level = LV_TOKEN;
+	return type.dtype == each->type.dtype ? each : put1(before, OP_cast, each, &type);
+}
