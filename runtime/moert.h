@@ -94,6 +94,8 @@ void    moert_close(moert_model *);     /* NULL is allowed; sessions may still b
 int     moert_start(moert_model *, const moert_session_options *, moert_session **);
 int     moert_run(moert_session *, const moert_args *);
 void    moert_reset(moert_session *);                   /* forget all states */
+/* Goes on with another model of the same layer, that is with other weights; states stay. */
+int     moert_use(moert_session *, moert_model *);
 void    moert_end(moert_session *);                     /* NULL is allowed */
 
 /* moew_write.c: packs layers into one file, written beside path and renamed. */

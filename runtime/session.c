@@ -153,6 +153,22 @@ void moert_reset(moert_session *s)
 			       (size_t)(s->state_rows[i] * s->base[i].stride));
 }
 
+int moert_use(moert_session *s, moert_model *m)
+{
+	if (!s || !m)
+		return MOERT_ARGS;
+	if (m->layer != s->model->layer)
+		return MOERT_LAYER;
+	if (atomic_exchange(&s->busy, 1))
+		return MOERT_BUSY;
+	moert_model *before = s->model;
+	atomic_fetch_add(&m->users, 1);
+	s->model = m;
+	moert_release(before);
+	atomic_store(&s->busy, 0);
+	return MOERT_OK;
+}
+
 static void print_trace(const moert_session *s)
 {
 	const moert_layer *l = s->model->layer;
