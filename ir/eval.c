@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * eval: the ways into the reference interpreter: a function, group by group, or one op. */
+ * eval: the ways into the reference interpreter: a function in groups, or one op. */
 #include "eval_ops.h"
 
 #include <math.h>
@@ -99,7 +99,8 @@ static Tensor fn_input(Eval *ev, const Value *arg)
 }
 
 /* Where one group's result goes among all; losses (weight < 1) add up. */
-static void result_add(Eval *ev, Tensor *all, const Tensor *part, bool loss, double weight)
+static void result_add(Eval *ev, Tensor *all, const Tensor *part, bool loss,
+		       double weight)
 {
 	int64_t each = type_elems(&all->type);
 	const int64_t *number = part->type.level == LV_TOKEN ? ev->ctx->origin
@@ -250,8 +251,8 @@ static void tensor_keep(Eval *ev, Tensor *t)
 	*t = y;
 }
 
-bool eval_op(Arena *arena, const Module *m, const Op *op, const Tensor *args, Tensor *outs,
-	     const char **why)
+bool eval_op(Arena *arena, const Module *m, const Op *op, const Tensor *args,
+	     Tensor *outs, const char **why)
 {
 	Eval ev;
 	EvalCall call = {.step = -1};

@@ -16,13 +16,13 @@ typedef struct {
 } Rows;
 
 /* A value at run time.  n entries = rows (level's count) x trailing shape, row-major.
- * Integers, bools and indices are kept as doubles too (none is -1): one loop serves all. */
+ * Integers, bools and indices are doubles too (none is -1): one loop serves all. */
 typedef struct {
 	Type    type;
 	int64_t rows;                   /* 1 for LV_ONCE */
 	int64_t n;
 	double *v;
-	double *err;                    /* bound of |kernel - v| per entry, or NULL: exact */
+	double *err;                    /* bound of |kernel - v|, or NULL: exact */
 	const Rows  *at;                /* LV_ROW: which rows these are */
 	/* A weight not yet read has v NULL and one of: */
 	const Param *param;
@@ -49,7 +49,7 @@ void       eval_state_free(EvalState *);
 typedef struct {
 	int64_t        tokens;
 	int            nseq;            /* 0: one sequence of all tokens */
-	const int64_t *seq;             /* nseq + 1 offsets, seq[0] = 0, seq[nseq] = tokens */
+	const int64_t *seq;             /* nseq + 1 offsets, from 0 to tokens */
 	const EvalInput *inputs;
 	int            ninputs;
 	WeightSource  *weights;
@@ -57,21 +57,21 @@ typedef struct {
 	uint64_t       seed;
 	double         step;            /* < 0: training is over */
 	bool           bounds;          /* compute err as well */
-	/* Routing given: picks [T, picks] and gates replace the layer's own; NULL: its own. */
+	/* Routing given: [T, picks] replace the layer's own; NULL: its own. */
 	const int32_t *picks;
 	const float   *gates;
-	/* The op `tensor`: the checkpoint's entries in the given type's dtype and shape, valid
-	 * until eval_fn returns; NULL: no such tensor.  Only load functions need it. */
+	/* The op `tensor`: the checkpoint's entries, of the given type's dtype and shape,
+	 * valid until eval_fn returns; NULL: no such tensor.  For load functions. */
 	const void  *(*tensor)(void *ctx, const char *name, const Type *);
 	void          *tensor_ctx;
-	/* A result that is a tensor's entries as they lie stays unread: v NULL, raw set. */
+	/* A result that is a tensor's entries as they lie stays so: v NULL, raw set. */
 	bool           keep_raw;
 } EvalCall;
 
 typedef struct {
 	Tensor  *outs;                  /* the results of the function, in order */
 	int      nouts;
-	int32_t *picks;                 /* [T, picks] the experts that ran, -1 none; NULL: none */
+	int32_t *picks;                 /* [T, picks] that ran, -1 none; or NULL */
 	float   *gates;
 	/* [T] how far, in error bounds, the routing is from changing: kernels may choose
 	 * differently where gap < 1.  NULL without bounds. */
@@ -81,7 +81,7 @@ typedef struct {
 /* Marks in the IR: `stop` with {given=pick} (index[picks], T) and {given=gate} is what
  * EvalCall.picks and .gates replace, and what EvalResult.picks and .gates report.
  *
- * With a module `group`, @layer runs group by group: the losses are the mean over the groups,
+ * With a module `group`, @layer runs group by group: losses are the mean over the groups,
  * T and S results are put together, a call-level result is the last group's.
  *
  * Runs fn.  False: *why says what failed (a missing weight, out of memory). */
@@ -115,8 +115,8 @@ float draw_normal(uint64_t seed, uint32_t seq, uint32_t site, uint32_t position,
 		  uint32_t step, uint32_t i);
 /* The counter of a draw: the step's low 32 bits, 0 when training is over. */
 uint32_t draw_step(double step);
-/* n weights N(0, deviation), stored as dtype; `stream` differs for every matrix.  Fast: bench
- * makes gigabytes.  Inputs use the same with deviation 1. */
+/* n weights N(0, deviation), stored as dtype; `stream` differs for every matrix.  Fast:
+ * bench makes gigabytes.  Inputs use the same with deviation 1. */
 void random_normals(Dtype, void *to, int64_t first, int64_t n, uint64_t seed,
 		    uint64_t stream, double deviation);
 uint64_t name_hash(const char *);       /* FNV-1a: a weight's stream number */

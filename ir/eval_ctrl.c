@@ -64,7 +64,8 @@ static void run_part(Eval *ev, const Op *op, const Region *r, const Part *part,
 			size_t to = (size_t)pick[t] * each, from = (size_t)t * each;
 			memcpy(outs[i].v + to, y.v + from, each * sizeof *y.v);
 			if (y.err)
-				memcpy(outs[i].err + to, y.err + from, each * sizeof *y.v);
+				memcpy(outs[i].err + to, y.err + from,
+				       each * sizeof *y.v);
 		}
 		tensor_free(ev, &y);
 	}
@@ -119,7 +120,8 @@ void ref_repeat(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	bool done = false;
 
 	for (int i = 0; i < op->nouts; i++)
-		outs[i] = tensor_at_level(ev, tensor_copy(ev, &args[i]), &op->outs[i]->type);
+		outs[i] =
+		    tensor_at_level(ev, tensor_copy(ev, &args[i]), &op->outs[i]->type);
 	for (int64_t round = 0; round < max && !done; round++) {
 		run_region(ev, op->regions[0], NULL, outs, next);
 		results_at_level(ev, op, next);

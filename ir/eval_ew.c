@@ -96,14 +96,15 @@ static double err_scalar(Scalar *f, Dtype dtype, double ulps, double y, const do
 	if (e[0] == 0 && e[1] == 0 && ulps == 1 && (float)y == y)
 		return 0;
 	for (int i = 0; i < 4 && (e[0] > 0 || e[1] > 0); i++) {
-		double corner = f(x[0] + (i & 1 ? e[0] : -e[0]), x[1] + (i & 2 ? e[1] : -e[1]));
-		err = fmax(err, err_between(y, corner));
+		double a = x[0] + (i & 1 ? e[0] : -e[0]);
+		double b = x[1] + (i & 2 ? e[1] : -e[1]);
+		err = fmax(err, err_between(y, f(a, b)));
 	}
 	return err + err_rounding(dtype, fabs(y) + (isfinite(err) ? err : 0), ulps);
 }
 
-static void elementwise(Eval *ev, const Op *op, const Tensor *args, Tensor *outs, Scalar *f,
-			double ulps)
+static void elementwise(Eval *ev, const Op *op, const Tensor *args, Tensor *outs,
+			Scalar *f, double ulps)
 {
 	Tensor *out = outs;
 	Dtype dtype = op->outs[0]->type.dtype;
@@ -124,7 +125,8 @@ static void elementwise(Eval *ev, const Op *op, const Tensor *args, Tensor *outs
 			}
 			out->v[at] = f(x[0], x[1]);
 			if (out->err)
-				out->err[at] = err_scalar(f, dtype, ulps, out->v[at], x, e);
+				out->err[at] = err_scalar(f, dtype, ulps, out->v[at],
+							  x, e);
 		}
 	}
 	ins_close(ev, op->nargs, in);
@@ -141,7 +143,8 @@ static void compare_gaps(Eval *ev, const Tensor *args, const Tensor *out)
 	for (int64_t r = 0; r < out->rows; r++) {
 		ins_row(ev, out, r, 2, in);
 		for (int64_t i = 0; i < each; i++) {
-			int64_t a = in[0].base + in[0].map[i], b = in[1].base + in[1].map[i];
+			int64_t a = in[0].base + in[0].map[i];
+			int64_t b = in[1].base + in[1].map[i];
 			gap_note(ev, out, r, args[0].v[a] - args[1].v[b],
 				 in_err(&in[0], a) + in_err(&in[1], b));
 		}
@@ -232,7 +235,8 @@ static void widen_quotient(Eval *ev, const Op *op, const Tensor *args, Tensor *o
 		int64_t b = in[1].base + in[1].map[at % each];
 		if (in_err(&in[1], b) > 0 && fabs(args[1].v[b]) <= in_err(&in[1], b))
 			out->err[at] = INFINITY;
-		if (op->kind == OP_mod && out->type.dtype == DT_f32 && isfinite(out->v[at]))
+		if (op->kind == OP_mod && out->type.dtype == DT_f32 &&
+		    isfinite(out->v[at]))
 			out->err[at] += 2 * U_F32 * fabs(args[0].v[a]);
 	}
 	ins_close(ev, 2, in);
@@ -270,7 +274,8 @@ static void given_routing(Eval *ev, const Tensor *t, bool pick)
 		int64_t at = ev->ctx->origin[i / k] * k + i % k;
 		bool given = pick ? call->picks != NULL : call->gates != NULL;
 		if (given) {
-			t->v[i] = pick ? (double)call->picks[at] : (double)call->gates[at];
+			t->v[i] =
+			    pick ? (double)call->picks[at] : (double)call->gates[at];
 			if (pick && !(t->v[i] >= 0 && t->v[i] < (double)t->type.axis))
 				t->v[i] = -1;
 			if (t->err)
@@ -296,6 +301,8 @@ void ref_stop(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 static double ulp_of(Dtype dtype, double y)
 {
 	int e;
+	if (isinf(y))
+		return INFINITY;
 	frexp(y, &e);
 	if (dtype == DT_bf16)
 		return ldexp(1, MAX(e - 1, -126) - 7);
@@ -329,9 +336,11 @@ void ref_cast(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 		double y = outs->v[i] = round_to(to, x.v[i]), e = err_at(&x, i);
 		if (!outs->err || !(e > 0))
 			continue;
-		outs->err[i] = isnan(y) ? 0 : isinf(y) ? INFINITY : rounds ? e + ulp_of(to, y)
-			     : fmax(err_between(y, round_to(to, x.v[i] + e)),
-				    err_between(y, round_to(to, x.v[i] - e)));
+		if (rounds)
+			outs->err[i] = isnan(y) ? 0 : e + ulp_of(to, y);
+		else
+			outs->err[i] = fmax(err_between(y, round_to(to, x.v[i] + e)),
+					    err_between(y, round_to(to, x.v[i] - e)));
 	}
 	if (unread(&args[0]))
 		tensor_free(ev, &x);
@@ -351,7 +360,8 @@ void ref_select(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
 	In in[3];
 
-	out_new(ev, op, 0, args, outs, any_err(args, 3) || op->outs[0]->type.dtype == DT_f32);
+	out_new(ev, op, 0, args, outs,
+		any_err(args, 3) || op->outs[0]->type.dtype == DT_f32);
 	ins_open(ev, outs, args, 3, in);
 	int64_t each = type_elems(&outs->type);
 	for (int64_t at = 0; at < outs->n; at++) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * eval_frame: running regions and functions.
  *
- * A frame holds the values of one run of a region.  A value is freed after its last use in
- * the region (uses in nested regions count), so that a layer of thousands of tokens keeps
- * only what is alive.  A frame of a `where` or `scan` holds some tokens or rows of the
- * frame around it: what it reads from there is gathered at the first read. */
+ * A frame holds the values of one run of a region.  A value is freed after its last use
+ * in the region (uses in nested regions count), so that a layer of thousands of tokens
+ * keeps only what is alive.  A frame of a `where` or `scan` holds some tokens or rows of
+ * the frame around it: what it reads from there is gathered at the first read. */
 #include "eval_ops.h"
 
 #include <stdlib.h>
@@ -51,7 +51,7 @@ typedef struct {
 } Slot;
 
 struct Frame {
-	Frame         *up;              /* of the region around; NULL: a function's body */
+	Frame         *up;              /* of the region around; NULL: a function */
 	Part           part;            /* of what `up` sees */
 	Map            slots;           /* Value -> Slot */
 	Tensor        *results;
@@ -193,10 +193,11 @@ static Slot *frame_get(Eval *ev, Frame *f, const Value *v)
 	if (t->at && p->token)
 		eval_fail(ev, "a `where` or `scan` of tokens reads routed rows");
 	if (t->type.level == LV_TOKEN && p->token)
-		return frame_put(ev, f, v, tensor_rows(ev, t, p->token, p->ctx->tokens, NULL),
-				 true);
+		return frame_put(ev, f, v, tensor_rows(ev, t, p->token, p->ctx->tokens,
+						       NULL), true);
 	if (t->at && t->at == p->from)
-		return frame_put(ev, f, v, tensor_rows(ev, t, p->row, p->to->n, p->to), true);
+		return frame_put(ev, f, v, tensor_rows(ev, t, p->row, p->to->n, p->to),
+				 true);
 	return slot;
 }
 
@@ -336,7 +337,8 @@ Tensor tensor_at_level(Eval *ev, Tensor t, const Type *type)
 		int64_t from = row_in(ev, &y, r, &t) * each;
 		memcpy(y.v + r * each, t.v + from, (size_t)each * sizeof *y.v);
 		if (t.err)
-			memcpy(y.err + r * each, t.err + from, (size_t)each * sizeof *y.err);
+			memcpy(y.err + r * each, t.err + from,
+			       (size_t)each * sizeof *y.err);
 	}
 	tensor_free(ev, &t);
 	return y;

@@ -4,7 +4,7 @@
  * A weight is read a few rows at a time and never becomes doubles whole: with published
  * sizes that would be gigabytes.  A bound of one dot of length k is
  *     min(6 sqrt(k) u, gamma_k) sum |x w|  +  min(6 sqrt(sum (w e)^2), sum |w| e)
- * (the kernel's roundings, and the operand's own bounds e), from dots of the same shape. */
+ * (the kernel's roundings, the operand's own bounds e), from dots of the same shape. */
 #include "eval_ops.h"
 
 #include <math.h>
@@ -61,8 +61,8 @@ static WeightBlock block_open(Eval *ev, int64_t k, bool werr)
 	return b;
 }
 
-static void block_read(Eval *ev, WeightBlock *b, const Tensor *w, int64_t row, int64_t from,
-		       int64_t n)
+static void block_read(Eval *ev, WeightBlock *b, const Tensor *w, int64_t row,
+		       int64_t from, int64_t n)
 {
 	read_entries(ev, w, row, from * b->k, n * b->k, b->w);
 	memset(b->w + n * b->k, 0, (size_t)((BLOCK - n) * b->k) * sizeof *b->w);
@@ -107,8 +107,8 @@ static void vectors_close(Eval *ev, Vectors *v)
 }
 
 /* Bounds of the BLOCK dots of the vector at x[at..]. */
-static void dots_bound(const Vectors *v, int64_t at, const WeightBlock *b, const double *y,
-		       double out[BLOCK])
+static void dots_bound(const Vectors *v, int64_t at, const WeightBlock *b,
+		       const double *y, double out[BLOCK])
 {
 	double size[BLOCK], spread[BLOCK], worst[BLOCK], own[BLOCK];
 
@@ -133,7 +133,8 @@ static void dots_bound(const Vectors *v, int64_t at, const WeightBlock *b, const
 
 /* Rows r0 .. r1-1 of the result share the weight matrix `row`. */
 static void linear_rows(Eval *ev, const Tensor *w, int64_t row, const Tensor *x,
-			const Vectors *v, Tensor *out, int64_t r0, int64_t r1, WeightBlock *b)
+			const Vectors *v, Tensor *out, int64_t r0, int64_t r1,
+			WeightBlock *b)
 {
 	int64_t k = b->k, n = w->type.dim[0];
 	int64_t each = k ? type_elems(&x->type) / k : 0;        /* vectors a row */
@@ -180,8 +181,8 @@ void ref_linear(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 
 /* y[i, j] = sum_n a[i, n] b[n, j], with the plain bound: what is summed here (gates,
  * probabilities) has errors that need not be independent. */
-static void matmul_row(const Tensor *a, int64_t ar, const Tensor *b, int64_t br, int64_t n,
-		       Tensor *out, int64_t r)
+static void matmul_row(const Tensor *a, int64_t ar, const Tensor *b, int64_t br,
+		       int64_t n, Tensor *out, int64_t r)
 {
 	int64_t rows = type_elems(&a->type) / n, cols = type_elems(&b->type) / n;
 
@@ -189,7 +190,8 @@ static void matmul_row(const Tensor *a, int64_t ar, const Tensor *b, int64_t br,
 		for (int64_t j = 0; j < cols; j++) {
 			double sum = 0, size = 0, err = 0;
 			for (int64_t k = 0; k < n; k++) {
-				int64_t p = (ar * rows + i) * n + k, q = (br * n + k) * cols + j;
+				int64_t p = (ar * rows + i) * n + k;
+				int64_t q = (br * n + k) * cols + j;
 				double x = a->v[p], y = b->v[q];
 				double ex = err_at(a, p), ey = err_at(b, q);
 				sum += x * y;
@@ -212,5 +214,6 @@ void ref_matmul(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 
 	out_new(ev, op, 0, args, outs, op->outs[0]->type.dtype == DT_f32);
 	for (int64_t r = 0; n > 0 && r < outs->rows; r++)
-		matmul_row(a, row_in(ev, outs, r, a), b, row_in(ev, outs, r, b), n, outs, r);
+		matmul_row(a, row_in(ev, outs, r, a), b, row_in(ev, outs, r, b), n, outs,
+			   r);
 }

@@ -12,15 +12,15 @@
 /* The tokens that take part: of the call, of a group, of a `where`. */
 typedef struct {
 	int64_t  tokens, nseq;
-	int64_t  total;                 /* what the op `tokens` says: of the call or group */
+	int64_t  total;                 /* of the call or group: the op `tokens` */
 	int64_t *origin;                /* [tokens] number in the call */
 	int64_t *seq;                   /* [tokens] 0 .. nseq-1, ascending */
 	int64_t *pos;                   /* [tokens] place in its sequence */
 	int64_t *seq_id;                /* [nseq] number in the call */
 } Ctx;
 
-/* What a region sees of the values around it: the tokens of ctx, which are token[i] there,
- * or of the routed rows `from` the rows row[i], which are `to`.  NULL: all. */
+/* What a region sees of the values around it: the tokens of ctx, token[i] there, or
+ * of the routed rows `from` the rows row[i], which are `to`.  NULL: all. */
 typedef struct {
 	const Ctx     *ctx;
 	const int64_t *token, *row;
@@ -69,11 +69,13 @@ void    tensor_new(Eval *, Type, const Tensor *args, int nargs, Tensor *out);
 /* Result i of op, like tensor_new; the bounds too where `err`. */
 void    out_new(Eval *, const Op *, int i, const Tensor *args, Tensor *out, bool err);
 Tensor  tensor_copy(Eval *, const Tensor *);
-Tensor  tensor_rows(Eval *, const Tensor *, const int64_t *pick, int64_t n, const Rows *at);
-void    tensor_read(Eval *, Tensor *);                  /* an unread weight into doubles */
+Tensor  tensor_rows(Eval *, const Tensor *, const int64_t *pick, int64_t n,
+		    const Rows *at);
+void    tensor_read(Eval *, Tensor *);          /* an unread weight into doubles */
 static inline bool unread(const Tensor *t) { return t->param || t->raw; }
 /* Entries from .. from+n of row `row` of any tensor, as doubles. */
-void    read_entries(Eval *, const Tensor *, int64_t row, int64_t from, int64_t n, double *to);
+void    read_entries(Eval *, const Tensor *, int64_t row, int64_t from, int64_t n,
+		     double *to);
 /* Which row of `a` serves row r of a result like `out`. */
 int64_t row_in(const Eval *, const Tensor *out, int64_t r, const Tensor *a);
 const Rows *rows_of(const Tensor *args, int nargs);     /* of the first that has some */
@@ -82,7 +84,8 @@ bool    any_err(const Tensor *args, int nargs);
 
 /* eval_frame.c */
 void    op_meaning(Eval *, const Op *, Tensor *args, Tensor *outs);
-void    run_region(Eval *, const Region *, const Part *, const Tensor *args, Tensor *outs);
+void    run_region(Eval *, const Region *, const Part *, const Tensor *args,
+		   Tensor *outs);
 void    run_fn(Eval *, const Fn *, const Tensor *args, int nargs, Tensor *outs);
 void    frame_results(Eval *, const Op *, const Tensor *args);
 Ctx     ctx_pick(Eval *, const Ctx *, const int64_t *pick, int64_t n);
@@ -97,7 +100,8 @@ void    map_free(Eval *, Map *);
 Rows   *rows_pick(Eval *, const Rows *from, const int64_t *pick, int64_t n);
 
 /* eval_state.c */
-void    states_end(EvalState *, bool well);      /* of a call: what `next` wrote counts if so */
+/* The end of a call: what `next` wrote counts if it went well. */
+void    states_end(EvalState *, bool well);
 
 /* Error bounds, in eval_ew.c */
 double  err_between(double y, double other);            /* |y - other|; equal ones: 0 */

@@ -6,7 +6,8 @@ int64_t panel_at(const Panel *p, int s, int64_t c, int64_t k)
 {
 	int64_t steps = (p->k + p->kpack - 1) / p->kpack;
 	int64_t panel = steps * p->nstreams * p->cols * p->kpack;
-	int64_t in = ((k / p->kpack * p->nstreams + s) * p->cols + c % p->cols) * p->kpack;
+	int64_t in =
+	    ((k / p->kpack * p->nstreams + s) * p->cols + c % p->cols) * p->kpack;
 	return c / p->cols * panel + in + k % p->kpack;
 }
 

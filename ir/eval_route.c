@@ -104,7 +104,8 @@ void ref_collect(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	collect(&args[0], args[1].at, outs);
 }
 
-/* y += w * x with bounds: the product's and the sum's roundings, and the operands' errors. */
+/* y += w * x with bounds: the product's and the sum's roundings, and the operands'
+ * errors. */
 static void accumulate(Tensor *y, int64_t to, const Tensor *x, int64_t from, double w,
 		       double we, int64_t n)
 {

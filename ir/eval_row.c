@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * eval_row: what works along a line of entries: reductions, softmax, cumsum, rank, topk.
  *
- * {over} says what a line is: an axis of each row, all tokens, or the tokens of a sequence.
- * A line is copied out, worked on, and its results are put back. */
+ * {over} says what a line is: an axis of each row, all tokens, or the tokens of a
+ * sequence. A line is copied out, worked on, and its results are put back. */
 #include "eval_ops.h"
 
 #include <float.h>
@@ -58,13 +58,15 @@ static void line_run(Line *l, int64_t base, int64_t stride, LineFn *fn, Tensor *
 	for (int64_t i = 0; i < results; i++) {
 		out->v[to + i * to_stride] = l->y[i];
 		if (out->err)
-			out->err[to + i * to_stride] = isnan(l->ye[i]) ? INFINITY : l->ye[i];
+			out->err[to + i * to_stride] =
+			    isnan(l->ye[i]) ? INFINITY : l->ye[i];
 	}
 }
 
 /* Lines over an axis of the trailing shape; `drop`: one result a line, else as many as
  * entries. */
-static void over_axis(Eval *ev, const Tensor *x, int axis, LineFn *fn, bool drop, Tensor *out)
+static void over_axis(Eval *ev, const Tensor *x, int axis, LineFn *fn, bool drop,
+		      Tensor *out)
 {
 	int64_t outer = x->rows, inner = 1, n = x->type.dim[axis];
 	for (int d = 0; d < axis; d++)
@@ -87,8 +89,8 @@ static void over_axis(Eval *ev, const Tensor *x, int axis, LineFn *fn, bool drop
 }
 
 /* Lines down rows from .. from+n-1, one for each entry of the trailing shape. */
-static void over_rows(Line *l, int64_t from, int64_t n, LineFn *fn, bool drop, Tensor *out,
-		      int64_t to_row)
+static void over_rows(Line *l, int64_t from, int64_t n, LineFn *fn, bool drop,
+		      Tensor *out, int64_t to_row)
 {
 	int64_t each = type_elems(&l->x->type);
 	l->n = n;
@@ -96,9 +98,11 @@ static void over_rows(Line *l, int64_t from, int64_t n, LineFn *fn, bool drop, T
 	l->row_step = 1;
 	for (int64_t i = 0; i < each; i++) {
 		if (drop)
-			line_run(l, from * each + i, each, fn, out, to_row * each + i, 1, 1);
+			line_run(l, from * each + i, each, fn, out, to_row * each + i, 1,
+				 1);
 		else
-			line_run(l, from * each + i, each, fn, out, from * each + i, each, n);
+			line_run(l, from * each + i, each, fn, out, from * each + i, each,
+				 n);
 	}
 }
 
@@ -302,7 +306,8 @@ static void line_of_softmax(Line *l)
 	}
 	for (int64_t i = 0; i < l->n; i++) {
 		double y = l->y[i], own = fmin(l->e[i] + mean, 700);
-		double err = y * expm1(own) + y * (8 * U_F32 + sum_roundings(l->n)) + FLT_MIN;
+		double err =
+		    y * expm1(own) + y * (8 * U_F32 + sum_roundings(l->n)) + FLT_MIN;
 		bool exact = isnan(y) || (y == 0 && isinf(l->v[i]) && l->e[i] == 0);
 		l->ye[i] = exact ? 0 : fmin(err, 1);
 	}

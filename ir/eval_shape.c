@@ -114,7 +114,8 @@ void ref_gather(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 			if (!(at >= 0 && at < (double)n))
 				fill_none(outs, to, width);
 			else if (unread(x))
-				read_entries(ev, x, xr, (int64_t)at * each, each, outs->v + to);
+				read_entries(ev, x, xr, (int64_t)at * each, each,
+					     outs->v + to);
 			else
 				move(outs, to, x, xr * all + (int64_t)at * each, each);
 		}

@@ -27,8 +27,8 @@ void ref_param(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	outs[0] = unread_weight(ev, type, p, p->type.dtype);
 }
 
-/* The packed layout is invertible (panel_at; its test), so what is read back is the natural
- * weight, rounded to the panel's type. */
+/* The packed layout is invertible (panel_at; its test), so what is read back is the
+ * natural weight, rounded to the panel's type. */
 void ref_unpack(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
 	const char *name = attr_get_str(op, "panel", "");
@@ -36,7 +36,8 @@ void ref_unpack(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	const Attr *which = attr_find(op, "stream");
 	int s = which && which->kind == AT_INT ? (int)which->i : -1;
 
-	for (int i = 0; panel && which && which->kind != AT_INT && i < panel->nstreams; i++)
+	bool named = panel && which && which->kind != AT_INT;
+	for (int i = 0; named && i < panel->nstreams; i++)
 		if (strcmp(panel->streams[i], which->s) == 0)
 			s = i;
 	if (!panel || s < 0 || s >= panel->nstreams)
@@ -52,7 +53,8 @@ void ref_tensor(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	const Type *type = &op->outs[0]->type;
 	const char *name = attr_get_str(op, "name", "");
 	const EvalCall *call = ev->call;
-	const void *raw = call->tensor ? call->tensor(call->tensor_ctx, name, type) : NULL;
+	const void *raw =
+	    call->tensor ? call->tensor(call->tensor_ctx, name, type) : NULL;
 
 	if (!raw)
 		eval_fail(ev, "the checkpoint has no tensor '%s' of this type", name);
@@ -99,10 +101,11 @@ void ref_position(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 		outs->v[t] = (double)ev->ctx->pos[t];
 }
 
-/* One draw for all tokens is that of the first place of the first sequence; a routed row's
- * is that of its token. */
+/* One draw for all tokens is that of the first place of the first sequence; a routed
+ * row's is that of its token. */
 static void fill_draws(Eval *ev, const Op *op, Tensor *args, Tensor *outs,
-		       float draw(uint64_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t))
+		       float draw(uint64_t, uint32_t, uint32_t, uint32_t, uint32_t,
+				  uint32_t))
 {
 	const Ctx *c = ev->ctx;
 	uint32_t site = (uint32_t)attr_get_int(op, "site", 0);
@@ -119,8 +122,8 @@ static void fill_draws(Eval *ev, const Op *op, Tensor *args, Tensor *outs,
 			seq = c->seq_id[c->seq[t]];
 			pos = c->pos[t];
 		}
-		outs->v[i] = (double)draw(ev->call->seed, (uint32_t)seq, site, (uint32_t)pos,
-					  step, (uint32_t)(i % each));
+		outs->v[i] = (double)draw(ev->call->seed, (uint32_t)seq, site,
+					  (uint32_t)pos, step, (uint32_t)(i % each));
 	}
 }
 

@@ -57,7 +57,7 @@ static bool memory_grow(double **v, int64_t from, int64_t to, double with)
 	return true;
 }
 
-/* The memory of a state with room for `rows` sequences; what is new has the first value. */
+/* The memory of a state with room for `rows` sequences; new ones have the first value. */
 static Memory *memory_of(Eval *ev, const State *st, int64_t rows)
 {
 	Memory *m = ev->state->first;
@@ -82,7 +82,8 @@ static Memory *memory_of(Eval *ev, const State *st, int64_t rows)
 	if (__builtin_mul_overflow(rows, each, &to) || to > INT64_MAX / 8 ||
 	    !memory_grow(&m->old, from, to, st->init) ||
 	    !memory_grow(&m->new, from, to, st->init) ||
-	    !memory_grow(&m->old_err, from, to, 0) || !memory_grow(&m->new_err, from, to, 0))
+	    !memory_grow(&m->old_err, from, to, 0) ||
+	    !memory_grow(&m->new_err, from, to, 0))
 		eval_fail(ev, "out of memory: state '%s'", st->name);
 	m->rows = rows;
 	return m;
@@ -93,7 +94,8 @@ void states_end(EvalState *s, bool well)
 	for (Memory *m = s->first; m; m = m->next) {
 		size_t bytes = (size_t)(m->rows * m->each) * sizeof *m->old;
 		memcpy(well ? m->old : m->new, well ? m->new : m->old, bytes);
-		memcpy(well ? m->old_err : m->new_err, well ? m->new_err : m->old_err, bytes);
+		memcpy(well ? m->old_err : m->new_err, well ? m->new_err : m->old_err,
+		       bytes);
 	}
 }
 
@@ -143,7 +145,8 @@ void ref_next(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	Tensor like = {.type = type_scalar(DT_f32, LV_SEQ)};
 
 	if (x->type.level > (st->scope == PER_SEQUENCE ? LV_SEQ : LV_ONCE))
-		eval_fail(ev, "state '%s' is written token by token: run inline-std first",
+		eval_fail(ev,
+			  "state '%s' is written token by token: run inline-std first",
 			  st->name);
 	if (st->scope == PER_SEQUENCE)
 		n = ev->ctx->nseq;

@@ -103,7 +103,8 @@ static int64_t level_rows(Eval *ev, const Type *type, const Rows *at)
 		return ev->m->ranges.at[type->range].count;
 	case LV_ROW:
 		if (!at)
-			eval_fail(ev, "rows of range %d before a group made them", type->range);
+			eval_fail(ev, "rows of range %d before a group made them",
+				  type->range);
 		return at->n;
 	}
 	ice("level %d", type->level);
@@ -147,7 +148,8 @@ Tensor tensor_copy(Eval *ev, const Tensor *t)
 }
 
 /* The chosen rows, in the given order, as a value of as many. */
-Tensor tensor_rows(Eval *ev, const Tensor *t, const int64_t *pick, int64_t n, const Rows *at)
+Tensor tensor_rows(Eval *ev, const Tensor *t, const int64_t *pick, int64_t n,
+		   const Rows *at)
 {
 	int64_t each = type_elems(&t->type);
 	size_t bytes = (size_t)each * sizeof(double);
@@ -177,13 +179,15 @@ static const void *weight_data(Eval *ev, const Tensor *t, int64_t row)
 		expert = ev->m->ranges.at[p->type.range].first + row;
 	const void *data = w ? w->get(w, p, expert) : NULL;
 	if (!data && expert >= 0)
-		eval_fail(ev, "no weight '%s' of expert %lld", p->name, (long long)expert);
+		eval_fail(ev, "no weight '%s' of expert %lld", p->name,
+			  (long long)expert);
 	if (!data)
 		eval_fail(ev, "no weight '%s'", p->name);
 	return data;
 }
 
-void read_entries(Eval *ev, const Tensor *t, int64_t row, int64_t from, int64_t n, double *to)
+void read_entries(Eval *ev, const Tensor *t, int64_t row, int64_t from, int64_t n,
+		  double *to)
 {
 	if (!unread(t)) {
 		memcpy(to, t->v + row * type_elems(&t->type) + from,

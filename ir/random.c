@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * random: Philox4x32-10 and what is drawn from it, the same bits on every machine.
  *
- * Nothing here calls libm but sqrt (correctly rounded everywhere): log, cos and the normal
- * quantiles are polynomials in + - * /, and the build forbids contraction to fma. */
+ * Nothing here calls libm but sqrt (correctly rounded everywhere): log, cos and the
+ * normal quantiles are polynomials in + - * /, and the build forbids contraction to
+ * fma. */
 #include "eval.h"
 
 #include <math.h>
@@ -27,7 +28,7 @@ void philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2])
 	out[0] = a, out[1] = b, out[2] = c, out[3] = d;
 }
 
-/* The key is (seed, sequence); the seed's upper half, zero in practice, stirs the latter. */
+/* The key is (seed, sequence); the seed's upper half, mostly zero, stirs the latter. */
 static void draw(uint32_t out[4], uint64_t seed, uint32_t seq, uint32_t site,
 		 uint32_t position, uint32_t step, uint32_t i)
 {
@@ -206,7 +207,8 @@ void random_normals(Dtype dtype, void *to, int64_t first, int64_t n, uint64_t se
 			if (i == first || i % 8 == 0)
 				normals_block(word, (uint64_t)i / 8, seed, stream);
 			double x = quantile[word[i % 8]] * deviation;
-			store_doubles(dtype, &x, 1, (char *)to + (size_t)(i - first) * size);
+			store_doubles(dtype, &x, 1,
+				      (char *)to + (size_t)(i - first) * size);
 		}
 		return;
 	}

@@ -159,7 +159,8 @@ def shapes():
     i = rng.integers(-1, 6, (T, 3, 2))
     one("reshape", [("f32[T, 6, 4]", x)], "f32[T, 2, 3, 4]", x)
     one("transpose", [("f32[T, 6, 4]", x)], "f32[T, 4, 6]", x.transpose(0, 2, 1))
-    one("slice", [("f32[T, 6, 4]", x)], "f32[T, 2, 4]", x[:, 1:5:3], "{start=[1], size=[2], step=[3]}")
+    one("slice", [("f32[T, 6, 4]", x)], "f32[T, 2, 4]", x[:, 1:5:3],
+        "{start=[1], size=[2], step=[3]}")
     one("slice", [("f32[T, 6, 4]", x)], "f32[T, 2, 2]", x[:, 2:4, 0:4:2],
         "{start=[2, 0], size=[2, 2], step=[1, 2]}")
     y = rand(1, 4)

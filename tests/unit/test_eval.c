@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The interpreter as a whole: bounds, routing given and reported, groups, states, failures.
- * What single ops mean is test_ops_numpy's. */
+ * The interpreter as a whole: bounds, given routing, groups, states, failures.  What
+ * single ops mean is test_ops_numpy's. */
 #include "../../ir/eval.h"
 #include "unit.h"
 
@@ -31,7 +31,13 @@ static double *numbers(int64_t n, uint64_t stream)
 }
 
 /* Weights N(0, 0.1) by name and expert, the last one asked for at hand. */
-typedef struct { WeightSource s; void *last; const Param *of; int64_t expert; int gets; } Random;
+typedef struct {
+	WeightSource s;
+	void        *last;
+	const Param *of;
+	int64_t      expert;
+	int          gets;
+} Random;
 
 static const void *random_weight(WeightSource *s, const Param *p, int64_t expert)
 {
@@ -59,7 +65,8 @@ static Random random_source(void)
 static const char *moe =
 	"module \"moe\" { layer {width=64, experts=8, picks=2, group=0, losses=0}\n"
 	"experts E0 = 0..8\n"
-	"param router: f32[8, 64]\n param gate: bf16[E0, 96, 64]\n param down: bf16[E0, 64, 96]\n"
+	"param router: f32[8, 64]\n param gate: bf16[E0, 96, 64]\n"
+	"param down: bf16[E0, 64, 96]\n"
 	"fn @layer(%x: bf16[T, 64]) -> (bf16[T, 64], f32[T, 64]) {\n"
 	"  %rw = param {name=\"router\"} : f32[8, 64]\n"
 	"  %l = linear %x, %rw : f32[T, 8]\n"
@@ -81,7 +88,7 @@ static const char *moe =
 	"  %y = cast %c : bf16[T, 64]\n"
 	"  return %y, %c\n} }";
 
-/* The same layer in float32, as a kernel would: chains over k, one rounding an operation. */
+/* The same layer in float32, as a kernel would: chains over k, each operation rounds. */
 static float dot32(const float *x, const void *w, int64_t k)
 {
 	float sum = 0;
@@ -98,7 +105,8 @@ static void token32(Random *r, const Module *m, const float *x, const int32_t *p
 	for (int i = 0; i < 2; i++) {
 		int slot = i ? 1 - first : first;
 		float h[96];
-		const Param *gw = param_find(m, "gate", 0), *dw = param_find(m, "down", 0);
+		const Param *gw = param_find(m, "gate", 0);
+		const Param *dw = param_find(m, "down", 0);
 		const uint16_t *w = random_weight(&r->s, gw, pick[slot]);
 		for (int c = 0; c < 96; c++) {
 			float a = dot32(x, w + c * 64, 64);
@@ -126,8 +134,8 @@ static void test_bounds(void)
 	Module *m = module_of(moe);
 	Random r = random_source();
 	EvalInput in = bf16_input(T * 64);
-	EvalCall call = {.tokens = T, .inputs = &in, .ninputs = 1, .weights = &r.s, .step = -1,
-			 .bounds = true};
+	EvalCall call = {.tokens = T, .inputs = &in, .ninputs = 1, .weights = &r.s,
+			 .step = -1, .bounds = true};
 	EvalResult res;
 	const char *why;
 	MUST(eval_fn(arena, m, m->fns, &call, &res, &why));
@@ -152,7 +160,7 @@ static void test_bounds(void)
 		CHECK(res.gap[t] > 1);
 	}
 	CHECK(inside > 0);              /* the two really differ .. */
-	CHECK(size / (T * 64) < 0.2);   /* .. and the bound says something: y is about 1 */
+	CHECK(size / (T * 64) < 0.2);   /* .. and the bound says something: |y| is 1 */
 	free(r.last);
 }
 
@@ -163,8 +171,8 @@ static void test_given_routing(void)
 	EvalInput in = bf16_input(3 * 64);
 	int32_t picks[6] = {1, 7, -1, -1, 3, 99};
 	float gates[6] = {0.5f, 0.25f, 1, 1, 2, 2};
-	EvalCall call = {.tokens = 3, .inputs = &in, .ninputs = 1, .weights = &r.s, .step = -1,
-			 .picks = picks, .gates = gates};
+	EvalCall call = {.tokens = 3, .inputs = &in, .ninputs = 1, .weights = &r.s,
+			 .step = -1, .picks = picks, .gates = gates};
 	EvalResult res;
 	const char *why;
 	MUST(eval_fn(arena, m, m->fns, &call, &res, &why));
@@ -193,12 +201,14 @@ static void test_given_routing(void)
 /* Two of three logits closer than their bounds: the gap says so, for that token alone. */
 static void test_gap(void)
 {
-	Module *m = module_of("module \"g\" { fn @layer(%x: f32[T, 3]) -> (index<3>[T, 1]) {\n"
-			      "%e = exp %x : f32[T, 3]\n%t = topk %e {k=1} : index<3>[T, 1]\n"
-			      "return %t\n} }");
+	Module *m = module_of("module \"g\" {\n"
+			      "fn @layer(%x: f32[T, 3]) -> (index<3>[T, 1]) {\n"
+			      "%e = exp %x : f32[T, 3]\n"
+			      "%t = topk %e {k=1} : index<3>[T, 1]\nreturn %t\n} }");
 	double x[6] = {1, 1 + 1e-8, 0, 1, 2, 0};
 	EvalInput in = {"x", x};
-	EvalCall call = {.tokens = 2, .inputs = &in, .ninputs = 1, .step = -1, .bounds = true};
+	EvalCall call = {.tokens = 2, .inputs = &in, .ninputs = 1, .step = -1,
+			 .bounds = true};
 	EvalResult res;
 	const char *why;
 	MUST(eval_fn(arena, m, m->fns, &call, &res, &why));
@@ -226,8 +236,9 @@ static void test_groups(void)
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		EvalResult res;
 		const char *why;
-		Module *m = module_of(arena_printf(arena, "module \"g\" { layer {width=1, "
-			"experts=0, picks=0, group=%s, losses=1}\n%s", cases[i].group, body));
+		Module *m = module_of(arena_printf(arena, "module \"g\" {\n"
+			"layer {width=1, experts=0, picks=0, group=%s, losses=1}\n%s", cases[i].group,
+			body));
 		MUST(eval_fn(arena, m, m->fns, &call, &res, &why));
 		for (int t = 0; t < 7; t++)
 			CHECK(res.outs[0].v[t] == cases[i].y[t]);
@@ -246,7 +257,8 @@ static const char *counter =
 	"%m = add %n, %s : f32[S]\nnext %m {name=\"n\"}\nreturn %n\n}\n"
 	"fn @fails(%x: f32[T]) -> (f32) {\n"
 	"%s = sum %x {over=sequence} : f32[S]\nnext %s {name=\"n\"}\n"
-	"%w = param {name=\"missing\"} : f32[2]\n%y = sum %w {over=0} : f32\nreturn %y\n}\n"
+	"%w = param {name=\"missing\"} : f32[2]\n%y = sum %w {over=0} : f32\n"
+	"return %y\n}\n"
 	"fn @reads() -> (f32[S]) {\n%n = state {name=\"n\"} : f32[S]\nreturn %n\n} }";
 
 /* Sequences are known by number; a call that fails leaves no trace. */
@@ -258,8 +270,8 @@ static void test_states(void)
 	EvalInput in = {"x", x};
 	Random r = random_source();
 	EvalState *state = eval_state_new();
-	EvalCall call = {.tokens = 3, .inputs = &in, .ninputs = 1, .step = -1, .state = state,
-			 .weights = &r.s};
+	EvalCall call = {.tokens = 3, .inputs = &in, .ninputs = 1, .step = -1,
+			 .state = state, .weights = &r.s};
 	EvalResult res;
 	const char *why = NULL;
 	MUST(eval_fn(arena, m, m->fns, &call, &res, &why));
@@ -329,7 +341,8 @@ static void test_wrong_rows(void)
 		 "where: a region yields rows of another group"},
 		{"%u = uniform {site=0} : f32[R0]\n"
 		 "%g = group %p {first=0, count=4} : rows[R0]\n"
-		 "%c = collect %u, %g : f32[T, 1]\n", "rows of range 0 before a group made them"},
+		 "%c = collect %u, %g : f32[T, 1]\n",
+		 "rows of range 0 before a group made them"},
 	};
 	double x[3] = {1, 2, 3}, p[3] = {0, 1, 2}, q[3] = {0, -1, 3};
 	EvalInput in[3] = {{"x", x}, {"p", p}, {"q", q}};
@@ -348,8 +361,9 @@ static void test_wrong_rows(void)
 
 static void test_one_op(void)
 {
-	Module *m = module_of("module \"o\" { fn @layer(%a: f32[T, 2], %b: f32[2]) -> (f32[T, 2])"
-			      " {\n%y = add %a, %b : f32[T, 2]\nreturn %y\n} }");
+	Module *m = module_of("module \"o\" {\n"
+			      "fn @layer(%a: f32[T, 2], %b: f32[2]) -> (f32[T, 2]) {\n"
+			      "%y = add %a, %b : f32[T, 2]\nreturn %y\n} }");
 	double a[4] = {1, 2, 3, 4}, b[2] = {10, 20};
 	Region *r = m->fns->body;
 	Tensor args[2] = {{.type = r->args[0]->type, .rows = 2, .n = 4, .v = a},
@@ -376,13 +390,15 @@ static void test_big_linear(void)
 	Random r = random_source();
 	double pick[T] = {3, 5, 3, 5, -1, 3, 3, 5};
 	EvalInput in[2] = {{"x", numbers(T * K, 4)}, {"p", pick}};
-	EvalCall call = {.tokens = T, .inputs = in, .ninputs = 2, .weights = &r.s, .step = -1};
+	EvalCall call = {.tokens = T, .inputs = in, .ninputs = 2, .weights = &r.s,
+			 .step = -1};
 	EvalResult res;
 	const char *why;
 	MUST(eval_fn(arena, m, m->fns, &call, &res, &why));
 	CHECK(r.gets == 2 * N / 4);
 	for (int t = 0; t < T; t += 3) {
-		const uint16_t *w = random_weight(&r.s, param_find(m, "w", 0), (int64_t)pick[t]);
+		const uint16_t *w = random_weight(&r.s, param_find(m, "w", 0),
+						  (int64_t)pick[t]);
 		for (int c = 0; c < N; c += 97) {
 			double sum = 0;
 			for (int k = 0; k < K; k++)
@@ -408,7 +424,8 @@ static void test_raw_result(void)
 		"%r = reshape %t : bf16[2, 3]\nreturn %r\n}\n"
 		"fn @changed() -> (bf16[3, 2]) {\n%t = tensor {name=\"t\"} : bf16[2, 3]\n"
 		"%r = transpose %t : bf16[3, 2]\nreturn %r\n}\n"
-		"fn @none() -> (f32[6]) {\n%t = tensor {name=\"t\"} : f32[6]\nreturn %t\n} }");
+		"fn @none() -> (f32[6]) {\n%t = tensor {name=\"t\"} : f32[6]\n"
+		"return %t\n} }");
 	EvalCall call = {.step = -1, .tensor = one_tensor, .keep_raw = true};
 	EvalResult res;
 	const char *why;

@@ -55,7 +55,8 @@ static List read_list(Case *c, char **rest)
 
 static Stored read_stored(Case *c, char **rest, bool expert)
 {
-	Stored s = {.name = arena_strdup(c->arena, strtok_r(NULL, " ", rest)), .expert = -1};
+	Stored s = {.expert = -1};
+	s.name = arena_strdup(c->arena, strtok_r(NULL, " ", rest));
 	if (expert)
 		s.expert = strtoll(strtok_r(NULL, " ", rest), NULL, 10);
 	const char *dtype = strtok_r(NULL, " ", rest);
@@ -92,7 +93,8 @@ static void read_line(Case *c, char *line)
 	} else if (strcmp(key, "unverified") == 0) {
 		c->unverified = true;
 	} else if (strcmp(key, "input") == 0) {
-		EvalInput in = {.name = arena_strdup(c->arena, strtok_r(NULL, " ", &rest))};
+		EvalInput in;
+		in.name = arena_strdup(c->arena, strtok_r(NULL, " ", &rest));
 		in.v = read_list(c, &rest).v;
 		vec_push(c->arena, &c->inputs, in);
 	} else if (strcmp(key, "weight") == 0) {
@@ -145,26 +147,39 @@ static bool same(double got, double want, double tol)
 	return fabs(got - want) <= tol * fmax(1, fabs(want));
 }
 
+static bool wrong(const Case *c, int out, int64_t i, const char *what, double got,
+		  double want)
+{
+	printf("%s: result %d[%lld]: %s: %.17g, %.17g\n", c->op, out, (long long)i, what,
+	       got, want);
+	return false;
+}
+
+/* `near` is what float32 arithmetic gives: it must keep to the bound. */
+static bool check_entry(const Case *c, int out, const Tensor *t, int64_t i, bool bounds)
+{
+	double y = t->v[i], want = c->expect.at[out].v[i];
+	double err = bounds && t->err ? t->err[i] : 0;
+	double near = bounds && out < c->near.n ? c->near.at[out].v[i] : y;
+
+	if (!same(y, want, c->tol))
+		return wrong(c, out, i, "the interpreter and NumPy say", y, want);
+	if (isnan(err) || err < 0)
+		return wrong(c, out, i, "this is no bound", err, y);
+	if (!isnan(near) && near != y && !(fabs(near - y) <= err))
+		return wrong(c, out, i, "float32 is off by more than the bound",
+			     fabs(near - y), err);
+	return true;
+}
+
 static bool check_tensor(const Case *c, int out, const Tensor *t, bool bounds)
 {
-	const List *want = &c->expect.at[out];
-	if (t->n != want->n)
-		return printf("%s: result %d has %lld entries, not %lld\n", c->op, out,
-			      (long long)t->n, (long long)want->n) < 0;
-	for (int64_t i = 0; i < t->n; i++) {
-		if (!same(t->v[i], want->v[i], c->tol))
-			return printf("%s: result %d[%lld] is %.17g, NumPy says %.17g\n", c->op,
-				      out, (long long)i, t->v[i], want->v[i]) < 0;
-		double err = bounds && t->err ? t->err[i] : 0;
-		if (isnan(err) || err < 0)
-			return printf("%s: result %d[%lld] has bound %g\n", c->op, out,
-				      (long long)i, err) < 0;
-		double near = bounds && out < c->near.n ? c->near.at[out].v[i] : t->v[i];
-		if (!isnan(near) && near != t->v[i] && !(fabs(near - t->v[i]) <= err))
-			return printf("%s: result %d[%lld] is %.17g, in float32 %.17g, off by %g "
-				      "of a bound of %g\n", c->op, out, (long long)i, t->v[i],
-				      near, fabs(near - t->v[i]), err) < 0;
-	}
+	if (t->n != c->expect.at[out].n)
+		return wrong(c, out, 0, "numbers of entries", (double)t->n,
+			     (double)c->expect.at[out].n);
+	for (int64_t i = 0; i < t->n; i++)
+		if (!check_entry(c, out, t, i, bounds))
+			return false;
 	return true;
 }
 
