@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * bench: times calls of a layer beside the limits of the machine.
+ *
+ * Every call has tokens of its own, so that it routes anew, and takes the next copy of the
+ * weights; the copies together are larger than four last-level caches. */
+#include "bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	LEAST_RUNS = 7, MOST_RUNS = 2000, MOST_COPIES = 2048, MOST_SETS = 512, TRIES = 3,
+	POOL_BYTES = 64 << 20, DEFAULT_LLC = 32 << 20,
+};
+#define ENOUGH_MS 800.0
+#define BAD_FRACTION 1.03
+
+typedef struct {
+	const Job         *job;
+	const Module      *m;           /* tensor level: the inputs' types */
+	Layer              layer;
+	Server             server;
+	moert_model      **models;
+	moert_session     *session;
+	Probe              probe;
+	DotKind            kind;        /* of the layer's fastest dot */
+	Bench              b;
+	int64_t            calls;       /* so far: which copy is next */
+} Runner;
+
+/* The inputs of `sets` calls, and where one call writes. */
+typedef struct {
+	int64_t     tokens, sets;
+	char      **raw;                /* [inputs] */
+	size_t     *each;               /* [inputs] bytes of one call */
+	int         n;
+	const void **inputs;            /* of this call, from the second on */
+	void      **outputs;
+	int32_t    *picks;
+	int64_t     k;
+	int64_t    *scratch;
+	moert_args  args;
+} Calls;
+
+static size_t cache_bytes(void)
+{
+	long l3 = sysconf(_SC_LEVEL3_CACHE_SIZE), l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
+
+	return (size_t)(l3 > 0 ? l3 : l2 > 0 ? l2 : DEFAULT_LLC);
+}
+
+/* Random entries for all sets, block by block. */
+static char *fill_pool(const Job *job, Arena *a, const Value *arg, int64_t n)
+{
+	size_t size = entry_bytes(arg->type.dtype);
+	char *to = arena_array(a, (size_t)n, size);
+	double block[4096];
+
+	for (int64_t i = 0; i < n; i += (int64_t)COUNT(block)) {
+		int64_t m = MIN((int64_t)COUNT(block), n - i);
+		random_entries(&arg->type, job->opt->seed, name_hash(arg->name), i, m, block);
+		entries_store(arg->type.dtype, block, m, to + (size_t)i * size);
+	}
+	return to;
+}
+
+static bool make_inputs(const Runner *r, Arena *a, Calls *c)
+{
+	const Region *body = r->m->fns->body;
+	int64_t row = 0;
+
+	for (int i = 0; i < body->nargs; i++)
+		row += type_elems(&body->args[i]->type);
+	c->sets = MIN(MAX(POOL_BYTES / (8 * MAX(row, 1) * c->tokens), 2), MOST_SETS);
+	c->n = body->nargs;
+	c->raw = NEWN(a, char *, (size_t)c->n + 1);
+	c->each = NEWN(a, size_t, (size_t)c->n + 1);
+	c->inputs = NEWN(a, const void *, (size_t)c->n + 1);
+	for (int i = 0; i < c->n; i++) {
+		const Type *t = &body->args[i]->type;
+		int64_t n = type_elems(t), all;
+		if (__builtin_mul_overflow(n, t->level == LV_TOKEN ? c->tokens : 1, &n) ||
+		    __builtin_mul_overflow(n, c->sets, &all) || all > INT64_MAX / 16) {
+			diag_error(r->job->diag, (Loc){0}, "%jd tokens are too many",
+				   (intmax_t)c->tokens);
+			return false;
+		}
+		c->each[i] = (size_t)n * entry_bytes(t->dtype);
+		c->raw[i] = fill_pool(r->job, a, body->args[i], all);
+	}
+	return true;
+}
+
+static void make_outputs(const Runner *r, Arena *a, Calls *c)
+{
+	const moert_layer *l = r->layer.layer;
+	int n = 0;
+
+	c->outputs = NEWN(a, void *, (size_t)l->nbufs + 1);
+	for (int64_t i = 0; i < l->nbufs; i++) {
+		const moert_buf *b = &l->bufs[i];
+		size_t rows = b->level == MOERT_TOKEN ? (size_t)c->tokens : 1;
+		if (b->role == MOERT_OUTPUT)
+			c->outputs[n++] = arena_array(a, rows * (size_t)b->elems,
+						      entry_bytes((Dtype)b->dtype));
+		if (b->given == 1) {
+			c->k = b->elems;
+			c->picks = NEWN(a, int32_t, (size_t)(c->tokens * b->elems));
+		}
+	}
+	c->scratch = NEWN(a, int64_t, (size_t)l->experts + 1);
+	c->args = (moert_args){.size = sizeof c->args, .tokens = c->tokens,
+			       .y = c->outputs[0], .outputs = c->outputs + 1,
+			       .inputs = c->inputs, .picks_out = c->picks};
+}
+
+/* One call with the next tokens and the next weights; its time, or -1. */
+static double call_once(Runner *r, Calls *c)
+{
+	int64_t set = r->calls % c->sets;
+	int error = moert_use(r->session, r->models[r->calls++ % r->b.copies]);
+
+	for (int i = 0; i < c->n; i++) {
+		const void *at = c->raw[i] + (size_t)set * c->each[i];
+		if (i)
+			c->inputs[i - 1] = at;
+		else
+			c->args.x = at;
+	}
+	double begin = now_ms();
+	if (!error)
+		error = moert_run(r->session, &c->args);
+	double ms = now_ms() - begin;
+	if (!error)
+		return ms;
+	layer_failed(r->job, "run", error, "");
+	return -1;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool time_calls(Runner *r, Calls *c, BenchRow *row)
+{
+	double ms[MOST_RUNS], sum = 0, bytes, flops;
+	int n = 0;
+
+	*row = (BenchRow){.tokens = c->tokens};
+	for (int i = 0; i < 2; i++)     /* the workspace grows, threads wake */
+		if (call_once(r, c) < 0)
+			return false;
+	while (n < MOST_RUNS && (n < LEAST_RUNS || sum < ENOUGH_MS)) {
+		if ((ms[n] = call_once(r, c)) < 0)
+			return false;
+		sum += ms[n++];
+		call_cost(r->layer.layer, c->tokens, c->picks, c->k, c->scratch, &bytes,
+			  &flops);
+		row->bytes += bytes;
+		row->flops += flops;
+	}
+	qsort(ms, (size_t)n, sizeof *ms, compare_doubles);
+	row->repetitions = n;
+	row->ms_min = ms[0];
+	row->ms_median = n % 2 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2;
+	row->bytes /= n;
+	row->flops /= n;
+	return true;
+}
+
+/* Probes all limits; the layer's own two go into *read and *peak if they are better. */
+static void probe_all(Runner *r, double *read, double *peak)
+{
+	double got = probe_read(&r->probe);
+	const Target *t = target_find(r->layer.m->target);
+
+	*read = MAX(*read, got);
+	r->b.read = MAX(r->b.read, got);
+	for (int k = 0; k < DOT_KINDS; k++) {
+		got = probe_dot(&r->probe, probe_find((DotKind)k, 512));
+		r->b.dot[k] = MAX(r->b.dot[k], got);
+		if ((DotKind)k == r->kind && t->vector_bits >= 512)
+			*peak = MAX(*peak, got);
+	}
+	if (t->vector_bits < 512)
+		*peak = MAX(*peak, probe_dot(&r->probe, probe_find(r->kind, t->vector_bits)));
+}
+
+static void finish_row(BenchRow *row)
+{
+	double memory = row->read > 0 ? row->bytes / row->read * 1e-6 : 0;
+	double work = row->peak > 0 ? row->flops / row->peak * 1e-6 : 0;
+
+	row->roofline = MAX(memory, work) / row->ms_median;
+}
+
+static bool measure(Runner *r, int64_t tokens, BenchRow *row)
+{
+	Arena *a = arena_new();
+	Calls c = {.tokens = tokens};
+	bool ok = make_inputs(r, a, &c);
+
+	if (ok)
+		make_outputs(r, a, &c);
+	for (int i = 0; ok && i < TRIES; i++) {
+		double read = 0, peak = 0;
+		probe_all(r, &read, &peak);
+		ok = time_calls(r, &c, row);
+		probe_all(r, &read, &peak);
+		row->read = read;
+		row->peak = peak;
+		if (ok)
+			finish_row(row);
+		if (row->roofline <= BAD_FRACTION)
+			break;
+	}
+	arena_free(a);
+	return ok;
+}
+
+/* The layer's fastest kind of dot, from the instructions that its kernels name. */
+static DotKind dot_kind(const Module *m)
+{
+	DotKind kind = DOT_F32;
+
+	for (const Op *op = m->fns->body->first; op; op = op->next) {
+		const char *dot = op->kind == OP_kernel ? attr_get_str(op, "dot", "") : "";
+		if (strstr(dot, "bf16"))
+			kind = MAX(kind, DOT_BF16);
+		if (strstr(dot, "dpbusd"))
+			kind = DOT_I8;
+	}
+	return kind;
+}
+
+static bool open_copies(Runner *r, Source *s)
+{
+	double four = 4.0 * (double)cache_bytes(), one = stored_bytes(r->layer.layer);
+
+	r->b.bytes = (int64_t)one;
+	r->b.copies = one < 1 ? 1 : (int64_t)MIN(four / one + 1, MOST_COPIES);
+	if (one >= four)
+		r->b.copies = 1;
+	r->models = NEWN(r->job->arena, moert_model *, (size_t)r->b.copies);
+	r->server.keep = r->b.copies > 1;
+	for (int64_t i = 0; i < r->b.copies; i++)
+		if (!layer_open(r->job, s, &r->layer, &r->server, &r->models[i]))
+			return false;
+	return true;
+}
+
+static bool prepare(Runner *r, Source *s)
+{
+	const Job *job = r->job;
+	const moert_layer *l = r->layer.layer;
+
+	r->b.layer = r->layer.m->name;
+	r->b.target = r->layer.m->target;
+	r->b.weights = dtype_info[weights_dtype(l)].name;
+	r->b.threads = job->opt->threads ? job->opt->threads : cpu_count();
+	r->kind = dot_kind(r->layer.m);
+	server_open(&r->server, job, r->layer.m, source_weights(s, r->m), false);
+	if (!open_copies(r, s))
+		return false;
+	moert_session_options options = {.size = sizeof options, .threads = r->b.threads};
+	int error = moert_start(r->models[0], &options, &r->session);
+	if (error)
+		return layer_failed(job, "start", error, "");
+	if (probe_open(&r->probe, (int)r->b.threads, cache_bytes()))
+		return true;
+	diag_error(job->diag, (Loc){0}, "no memory for the probes");
+	return false;
+}
+
+static bool run_all(Runner *r)
+{
+	static int64_t usual[] = {1, 64, 2048};
+	const Options *o = r->job->opt;
+	int n = o->token_list.n ? o->token_list.n : (int)COUNT(usual);
+
+	r->b.rows = NEWN(r->job->arena, BenchRow, (size_t)n);
+	bench_head(&r->b);
+	for (int i = 0; i < n; i++) {
+		BenchRow *row = &r->b.rows[r->b.nrows];
+		if (!measure(r, o->token_list.n ? o->token_list.at[i] : usual[i], row))
+			return false;
+		bench_row(row);
+		r->b.nrows++;
+	}
+	return !o->json || bench_json(r->job, &r->b);
+}
+
+int command_bench(const Job *job)
+{
+	Source s;
+	Runner r = {.job = job};
+	bool ok = false;
+
+	if (!source_open(job, &s))
+		return EXIT_INPUT;
+	r.m = source_module(&s);
+	if (r.m && layer_load(job, &s, &r.layer))
+		ok = prepare(&r, &s) && run_all(&r);
+	moert_end(r.session);
+	for (int64_t i = 0; r.models && i < r.b.copies; i++)
+		moert_close(r.models[i]);
+	probe_close(&r.probe);
+	if (r.server.natural)
+		server_close(&r.server);
+	layer_unload(&r.layer);
+	source_close(&s);
+	return ok ? EXIT_OK : EXIT_INPUT;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * bench: what bench.c measures and bench_report.c tells. */
+#ifndef MOEC_BENCH_H
+#define MOEC_BENCH_H
+
+#include "moec.h"
+#include "probe.h"
+
+typedef struct {
+	int64_t tokens;
+	int     repetitions;
+	double  ms_min, ms_median;
+	double  bytes, flops;           /* of a call, on average */
+	double  read, peak;             /* the probes beside it: GB/s, Gop/s */
+	double  roofline;
+} BenchRow;
+
+typedef struct {
+	const char *layer, *target, *weights;   /* weights: their type */
+	int64_t     threads, copies, bytes;     /* of one copy */
+	double      read, dot[DOT_KINDS];       /* the best that was probed; 0: cannot */
+	BenchRow   *rows;
+	int         nrows;
+} Bench;
+
+void bench_head(const Bench *);
+void bench_row(const BenchRow *);
+bool bench_json(const Job *, const Bench *);
+
+/* bench_cost.c: what a call with these picks must do at least */
+void   call_cost(const moert_layer *, int64_t tokens, const int32_t *picks, int64_t k,
+		 int64_t *scratch, double *bytes, double *flops);
+double stored_bytes(const moert_layer *);
+/* The type that most weights have. */
+Dtype  weights_dtype(const moert_layer *);
+
+#endif
