@@ -77,11 +77,10 @@ struct Node {
 	Loc          loc;               /* from first to last character (on its first line) */
 };
 
+enum { MOE_BYTES = 16 << 20 };          /* the longest text */
 /* moe.y: NULL only when the file cannot be read at all; with syntax errors what could be
  * recovered is returned and diag_errors() is not 0. */
 Node *parse_moe(Arena *, Diag *, const char *file, const char *text);
-/* The same of n bytes and a NUL; one among them is a diagnostic, not the end. */
-Node *parse_moe_n(Arena *, Diag *, const char *file, const char *text, size_t n);
 /* ast.c */
 Node *node_new(Arena *, NodeKind, Loc);
 void  node_add(Arena *, Node *, Node *kid);

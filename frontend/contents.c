@@ -1,7 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
- * contents: which layers, models, families and plans a file holds. */
+ * contents: reading a file, and which layers, models, families and plans it holds. */
 #include "ast.h"
 #include "frontend.h"
+
+#include <string.h>
+
+char *fe_read(Arena *a, Diag *d, const char *path)
+{
+	size_t n;
+	char *text = file_read(a, d, path, MOE_BYTES, &n);
+	if (!text || strlen(text) == n)
+		return text;
+	Loc at = {path, 1, 1, 0};
+	for (const char *s = text; *s; s++) {
+		at.line += *s == '\n';
+		at.col = *s == '\n' ? 1 : at.col + 1;
+	}
+	diag_error(d, at, "a NUL byte: this is not a text file");
+	return NULL;
+}
 
 bool fe_contents(Arena *a, Diag *d, const char *file, const char *text, FeContents *out)
 {

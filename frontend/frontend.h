@@ -38,6 +38,9 @@ typedef struct {
 } FeContents;
 bool fe_contents(Arena *, Diag *, const char *file, const char *text, FeContents *);
 
+/* Reads a .moe file; one with a NUL byte is refused, as a text would silently end there. */
+char *fe_read(Arena *, Diag *, const char *path);
+
 extern const char std_moe[];            /* the standard library, as `moec std` prints it */
 extern const struct FamilyText { const char *file, *text; } family_texts[]; /* models/ */
 extern const int family_count;

@@ -177,33 +177,17 @@ void moe_error(const Loc *loc, Syntax *sx, const char *text)
 		too_deep(sx, *loc);
 }
 
-/* A NUL is no text, and the scanner would be slow on them. */
-static bool has_nul(Diag *d, const char *file, const char *text, size_t n)
-{
-	const char *nul = n ? memchr(text, 0, n) : NULL;
-	Loc loc = {file, 1, 1, 0};
-	if (!nul)
-		return false;
-	for (const char *s = text; s < nul; s++) {
-		loc.col = *s == '\n' ? 1 : loc.col + 1;
-		loc.line += *s == '\n';
-	}
-	diag_error(d, loc, "a NUL byte: this is not a text file");
-	return true;
-}
-
-Node *parse_moe_n(Arena *a, Diag *d, const char *file, const char *text, size_t n)
+Node *parse_moe(Arena *a, Diag *d, const char *file, const char *text)
 {
 	Syntax *sx = NEW(a, Syntax);
 	Loc whole = {.file = file};
-	if (n > SYNTAX_BYTES) {
+	size_t n = strlen(text);
+	if (n > MOE_BYTES) {
 		diag_error(d, whole, "the file is longer than %d MiB",
-			   SYNTAX_BYTES >> 20);
+			   MOE_BYTES >> 20);
 		return NULL;
 	}
 	diag_source(d, file, text);
-	if (has_nul(d, file, text, n))
-		return NULL;
 	*sx = (Syntax){.arena = a, .diag = d, .file = file, .line = 1, .col = 1,
 		       .root = node_new(a, N_FILE, (Loc){file, 1, 1, 0})};
 	if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
@@ -214,9 +198,4 @@ Node *parse_moe_n(Arena *a, Diag *d, const char *file, const char *text, size_t 
 	moe_parse(sx);
 	moe_scan_close(sx);
 	return sx->root;
-}
-
-Node *parse_moe(Arena *a, Diag *d, const char *file, const char *text)
-{
-	return parse_moe_n(a, d, file, text, strlen(text));
 }

@@ -9,7 +9,6 @@
 enum {
 	SYNTAX_DEPTH  = 256,            /* of brackets, of blocks and of the tree */
 	SYNTAX_ERRORS = 21,             /* one more than is printed */
-	SYNTAX_BYTES  = 16 << 20,
 	NAME_BYTES    = 255,
 };
 

@@ -29,26 +29,31 @@ typedef struct {
 	Node  *node;
 } Parse;
 
-static Parse *parse_file(const char *name, const char *text, size_t n)
+static Parse *parse_start(void)
 {
 	Arena *a = arena_new();
 	Parse *p = NEW(a, Parse);
 	p->arena = a;
 	p->out = open_memstream(&p->said, &p->n);
 	p->diag = diag_new(a, p->out);
-	p->node = parse_moe_n(a, p->diag, name, text, n);
-	fflush(p->out);
 	return p;
-}
-
-static Parse *parse_bytes(const char *text, size_t n)
-{
-	return parse_file("t.moe", text, n);
 }
 
 static Parse *parse(const char *text)
 {
-	return parse_bytes(text, strlen(text));
+	Parse *p = parse_start();
+	p->node = parse_moe(p->arena, p->diag, "t.moe", text);
+	fflush(p->out);
+	return p;
+}
+
+static Parse *parse_file(const char *path)
+{
+	Parse *p = parse_start();
+	char *text = fe_read(p->arena, p->diag, path);
+	p->node = text ? parse_moe(p->arena, p->diag, path, text) : NULL;
+	fflush(p->out);
+	return p;
 }
 
 static int finish(Parse *p)
@@ -123,14 +128,6 @@ static void test_recovery(void)
 	CHECK(finish(p) == 2);
 }
 
-static char *read_file(Arena *a, const char *path, size_t *n)
-{
-	Diag *d = diag_new(a, stderr);
-	char *text = file_read(a, d, path, 1 << 20, n);
-	MUST(text != NULL);
-	return text;
-}
-
 /* Each .moe file of a folder, parsed as from within it; how many there were. */
 static int each_file(const char *folder, void (*check)(Parse *, const char *stem))
 {
@@ -140,14 +137,10 @@ static int each_file(const char *folder, void (*check)(Parse *, const char *stem
 	MUST(chdir(path) == 0);
 	glob("*.moe", 0, NULL, &found);
 	for (size_t i = 0; i < found.gl_pathc; i++) {
-		Arena *a = arena_new();
-		size_t n;
 		const char *file = found.gl_pathv[i];
-		char *text = read_file(a, file, &n);
-		Parse *p = parse_file(file, text, n);
-		check(p, arena_strndup(a, file, strlen(file) - strlen(".moe")));
+		Parse *p = parse_file(file);
+		check(p, arena_strndup(p->arena, file, strlen(file) - strlen(".moe")));
 		finish(p);
-		arena_free(a);
 	}
 	int count = (int)found.gl_pathc;
 	globfree(&found);
@@ -219,8 +212,10 @@ static void test_promised_names(void)
 
 static const char *beside(Parse *p, const char *stem, const char *ending)
 {
-	size_t n;
-	return read_file(p->arena, arena_printf(p->arena, "%s%s", stem, ending), &n);
+	const char *text = fe_read(p->arena, diag_new(p->arena, stderr),
+				   arena_printf(p->arena, "%s%s", stem, ending));
+	MUST(text != NULL);
+	return text;
 }
 
 static void check_tree(Parse *p, const char *stem)
@@ -260,8 +255,9 @@ static void test_broken_texts(void)
 	for (size_t cut = 0; cut <= n; cut++) {
 		Arena *a = arena_new();
 		size_t from = cut > 3000 ? cut - 3000 : 0;
-		bad += parse_moe_n(a, diag_new(a, none), "t.moe", text + from,
-				   cut - from) == NULL;
+		text[cut] = '\0';
+		bad += parse_moe(a, diag_new(a, none), "t.moe", text + from) == NULL;
+		text[cut] = std_moe[cut];
 		arena_free(a);
 	}
 	for (int i = 0; i < 2000; i++) {
@@ -270,8 +266,7 @@ static void test_broken_texts(void)
 			seed = seed * 1664525 + 1013904223;
 			text[(seed >> 8) % n] ^= (char)(1 << (seed >> 5) % 8);
 		}
-		Diag *d = diag_new(a, none);
-		bad += parse_moe_n(a, d, "t.moe", text, n) == NULL && diag_errors(d) != 1;
+		bad += parse_moe(a, diag_new(a, none), "t.moe", text) == NULL;
 		if (i % 16 == 15)
 			memcpy(text, std_moe, n + 1);
 		arena_free(a);
@@ -289,7 +284,7 @@ static void check_repeated(const char *head, const char *part, size_t size)
 	for (; n < size; n += np)
 		memcpy(text + n, part, np);
 	text[n] = '\0';
-	Parse *p = parse_bytes(text, n);
+	Parse *p = parse(text);
 	if (diag_errors(p->diag) != 1 || p->n > 2000)
 		printf("%s%s..: %d errors\n", head, part, diag_errors(p->diag));
 	CHECK(p->n <= 2000);
@@ -318,18 +313,14 @@ static void test_long(void)
 	CHECK(count_errors("") == 0);
 	char *text = calloc((17 << 20) + 1, 1);
 	memset(text, ' ', 17 << 20);
-	Parse *p = parse_bytes(text, 17 << 20);
+	Parse *p = parse(text);
 	CHECK(p->node == NULL);
 	CHECK(finish(p) == 1);
 	text[1 << 20] = '\0';
-	p = parse_bytes(text, 1 << 20);
+	p = parse(text);
 	CHECK(p->node != NULL && finish(p) == 0);
 	memset(text, 'a', 1 << 20);
-	p = parse_bytes(text, 1 << 20);
-	CHECK(finish(p) == 2);         /* the name is too long, and alone */
-	memset(text, 0, 1 << 20);
-	p = parse_bytes(text, 1 << 20);
-	CHECK(p->node == NULL && finish(p) == 1);
+	CHECK(count_errors(text) == 2); /* the name is too long, and alone */
 	free(text);
 }
 
