@@ -122,7 +122,7 @@ static Val emit_driver(Contract *c, const char *name, Val *far, Val *near)
 		Val height = ll_add(l, low, LLVMBuildZExt(l->b, one_more, l->i64, ""));
 		Val row = ll_load(l, l->i64, at, 8);
 		call_tiles(c, call, task, f ? far : near, row, height,
-			   f ? share_of_next(c, task, tile.i) : LLVMConstNull(l->ptr));
+			   f ? share_of_next(c, task, tile.i) : next);
 		ll_store(l, ll_add(l, row, height), at, 8);
 		ll_end_for(l, &tile);
 		LLVMBuildBr(l->b, end);
