@@ -11,7 +11,7 @@
 /* What `group` makes: row r is pick `slot` of `token`, for `expert` (absolute; the range
  * begins at `first`).  Sorted by expert, then token, then slot. */
 typedef struct {
-	int64_t  n, first;
+	int64_t  n, first, slots;       /* slots: picks a token */
 	int64_t *token, *slot, *expert;
 } Rows;
 

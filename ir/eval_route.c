@@ -5,10 +5,10 @@
 #include <math.h>
 #include <string.h>
 
-static Rows *rows_new(Eval *ev, int64_t n, int64_t first)
+static Rows *rows_new(Eval *ev, int64_t n, int64_t first, int64_t slots)
 {
 	Rows *rows = eval_alloc(ev, 1, sizeof *rows);
-	*rows = (Rows){.n = n, .first = first};
+	*rows = (Rows){.n = n, .first = first, .slots = slots};
 	rows->token = eval_alloc(ev, n, sizeof(int64_t));
 	rows->slot = eval_alloc(ev, n, sizeof(int64_t));
 	rows->expert = eval_alloc(ev, n, sizeof(int64_t));
@@ -30,7 +30,7 @@ static Rows *rows_of_picks(Eval *ev, const Tensor *pick, int64_t first, int64_t 
 	}
 	for (int64_t e = 0; e < count; e++)
 		next[e + 1] += next[e];
-	Rows *rows = rows_new(ev, n, first);
+	Rows *rows = rows_new(ev, n, first, k);
 	for (int64_t i = 0; i < pick->n; i++) {
 		double e = pick->v[i] - (double)first;
 		if (!(e >= 0 && e < (double)count))
@@ -46,7 +46,7 @@ static Rows *rows_of_picks(Eval *ev, const Tensor *pick, int64_t first, int64_t 
 
 Rows *rows_pick(Eval *ev, const Rows *from, const int64_t *pick, int64_t n)
 {
-	Rows *rows = rows_new(ev, n, from->first);
+	Rows *rows = rows_new(ev, n, from->first, from->slots);
 	for (int64_t i = 0; i < n; i++) {
 		rows->token[i] = from->token[pick[i]];
 		rows->slot[i] = from->slot[pick[i]];
@@ -64,6 +64,15 @@ void ref_group(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 				   attr_get_int(op, "count", 0));
 	outs[0].rows = outs[0].at->n;
 	ev->rows[type->range] = outs[0].at;
+}
+
+/* The type of a group does not say of how many slots its rows are. */
+static void check_slots(Eval *ev, const Op *op, const Rows *rows, int64_t slots)
+{
+	if (rows->slots != slots)
+		eval_fail(ev, "%s: %lld slots, but the group's tokens have %lld picks",
+			  op_info[op->kind].name, (long long)slots,
+			  (long long)rows->slots);
 }
 
 static void move_row(Tensor *out, int64_t to, const Tensor *x, int64_t from, int64_t n)
@@ -85,8 +94,12 @@ static void dispatch(Eval *ev, const Tensor *v, bool slot, Tensor *out)
 
 void ref_dispatch(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
+	bool slot = attr_get_int(op, "slot", 0) != 0;
+
+	if (slot)
+		check_slots(ev, op, args[1].at, args[0].type.dim[0]);
 	out_new(ev, op, 0, args, outs, args[0].err);
-	dispatch(ev, &args[0], attr_get_int(op, "slot", 0) != 0, outs);
+	dispatch(ev, &args[0], slot, outs);
 }
 
 /* Row r goes to its token and slot. */
@@ -100,6 +113,7 @@ static void collect(const Tensor *x, const Rows *rows, Tensor *out)
 
 void ref_collect(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
+	check_slots(ev, op, args[1].at, op->outs[0]->type.dim[0]);
 	out_new(ev, op, 0, args, outs, args[0].err);
 	collect(&args[0], args[1].at, outs);
 }
@@ -128,6 +142,7 @@ void ref_combine(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	const Rows *rows = args[2].at;
 	int64_t n = type_elems(&x->type), k = type_elems(&weight->type);
 
+	check_slots(ev, op, rows, k);
 	out_new(ev, op, 0, args, outs, true);
 	for (int64_t r = 0; r < rows->n; r++) {
 		int64_t t = rows->token[r], at = t * k + rows->slot[r];

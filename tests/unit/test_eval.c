@@ -339,6 +339,22 @@ static void test_wrong_rows(void)
 		 "%w = where %b : f32[R0] {\nyield %e\n} {\nyield %d\n}\n"
 		 "%c = collect %w, %g : f32[T, 1]\n",
 		 "where: a region yields rows of another group"},
+		{"%g = group %p {first=0, count=4} : rows[R0]\n"
+		 "%d = dispatch %x, %g : f32[R0]\n%e = collect %d, %g : f32[T, 2]\n"
+		 "%c = slice %e {start=[0], size=[1], step=[1]} : f32[T, 1]\n",
+		 "collect: 2 slots, but the group's tokens have 1 picks"},
+		{"%g = group %p {first=0, count=4} : rows[R0]\n%pp = concat %p, %p : "
+		 "index<4>[T, 2]\n%o = onehot %pp : bool[T, 2, 4]\n"
+		 "%d = dispatch %o, %g {slot=1} : bool[R0, 4]\n"
+		 "%e = sum %d {over=0} : i32[R0]\n%f = cast %e : f32[R0]\n"
+		 "%c = collect %f, %g : f32[T, 1]\n",
+		 "dispatch: 2 slots, but the group's tokens have 1 picks"},
+		{"%g = group %p {first=0, count=4} : rows[R0]\n"
+		 "%d = dispatch %x, %g : f32[R0]\n"
+		 "%ww = mul %x, %x : f32[T]\n%w1 = reshape %ww : f32[T, 1]\n"
+		 "%w2 = concat %w1, %w1 : f32[T, 2]\n%s = combine %d, %w2, %g : f32[T]\n"
+		 "%c = reshape %s : f32[T, 1]\n",
+		 "combine: 2 slots, but the group's tokens have 1 picks"},
 		{"%u = uniform {site=0} : f32[R0]\n"
 		 "%g = group %p {first=0, count=4} : rows[R0]\n"
 		 "%c = collect %u, %g : f32[T, 1]\n",
