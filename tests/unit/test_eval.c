@@ -237,8 +237,8 @@ static void test_groups(void)
 		EvalResult res;
 		const char *why;
 		Module *m = module_of(arena_printf(arena, "module \"g\" {\n"
-			"layer {width=1, experts=0, picks=0, group=%s, losses=1}\n%s", cases[i].group,
-			body));
+			"layer {width=1, experts=0, picks=0, group=%s, losses=1}\n%s",
+			cases[i].group, body));
 		MUST(eval_fn(arena, m, m->fns, &call, &res, &why));
 		for (int t = 0; t < 7; t++)
 			CHECK(res.outs[0].v[t] == cases[i].y[t]);
