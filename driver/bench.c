@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * bench: times calls of a layer beside the limits of the machine.
  *
- * Every call has tokens of its own, so that it routes anew, and takes the next copy of the
- * weights; the copies together are larger than four last-level caches. */
+ * Every call has tokens of its own, so that it routes anew, and takes the next copy of
+ * the weights; the copies together are larger than four last-level caches. */
 #include "bench.h"
 
 #include <stdlib.h>
@@ -51,16 +51,17 @@ static size_t cache_bytes(void)
 }
 
 /* Random entries for all sets, block by block. */
-static char *fill_pool(const Job *job, Arena *a, const Value *arg, int64_t n)
+static char *fill_pool(const Job *job, Arena *a, const Input *in, int64_t n)
 {
-	size_t size = entry_bytes(arg->type.dtype);
+	size_t size = entry_bytes(in->type.dtype);
 	char *to = arena_array(a, (size_t)n, size);
 	double block[4096];
 
 	for (int64_t i = 0; i < n; i += (int64_t)COUNT(block)) {
 		int64_t m = MIN((int64_t)COUNT(block), n - i);
-		random_entries(&arg->type, job->opt->seed, name_hash(arg->name), i, m, block);
-		entries_store(arg->type.dtype, block, m, to + (size_t)i * size);
+		random_entries(&in->type, job->opt->seed, name_hash(in->name), i, m,
+			       block);
+		entries_store(in->type.dtype, block, m, to + (size_t)i * size);
 	}
 	return to;
 }
@@ -78,7 +79,8 @@ static bool make_inputs(const Runner *r, Arena *a, Calls *c)
 	c->each = NEWN(a, size_t, (size_t)c->n + 1);
 	c->inputs = NEWN(a, const void *, (size_t)c->n + 1);
 	for (int i = 0; i < c->n; i++) {
-		const Type *t = &body->args[i]->type;
+		Input in = input_of(r->m, i);
+		const Type *t = &in.type;
 		int64_t n = type_elems(t), all;
 		if (__builtin_mul_overflow(n, t->level == LV_TOKEN ? c->tokens : 1, &n) ||
 		    __builtin_mul_overflow(n, c->sets, &all) || all > INT64_MAX / 16) {
@@ -87,7 +89,7 @@ static bool make_inputs(const Runner *r, Arena *a, Calls *c)
 			return false;
 		}
 		c->each[i] = (size_t)n * entry_bytes(t->dtype);
-		c->raw[i] = fill_pool(r->job, a, body->args[i], all);
+		c->raw[i] = fill_pool(r->job, a, &in, all);
 	}
 	return true;
 }
@@ -187,7 +189,8 @@ static void probe_all(Runner *r, double *read, double *peak)
 			*peak = MAX(*peak, got);
 	}
 	if (t->vector_bits < 512)
-		*peak = MAX(*peak, probe_dot(&r->probe, probe_find(r->kind, t->vector_bits)));
+		*peak =
+		    MAX(*peak, probe_dot(&r->probe, probe_find(r->kind, t->vector_bits)));
 }
 
 static void finish_row(BenchRow *row)
@@ -228,7 +231,8 @@ static DotKind dot_kind(const Module *m)
 	DotKind kind = DOT_F32;
 
 	for (const Op *op = m->fns->body->first; op; op = op->next) {
-		const char *dot = op->kind == OP_kernel ? attr_get_str(op, "dot", "") : "";
+		const char *dot =
+		    op->kind == OP_kernel ? attr_get_str(op, "dot", "") : "";
 		if (strstr(dot, "bf16"))
 			kind = MAX(kind, DOT_BF16);
 		if (strstr(dot, "dpbusd"))

@@ -21,8 +21,9 @@ void bench_head(const Bench *b)
 void bench_row(const BenchRow *r)
 {
 	printf("| %6jd | %8.3f | %9.3f | %6.1f | %7.1f | %8.3f | %10.1f | %13.1f |\n",
-	       (intmax_t)r->tokens, r->ms_min, r->ms_median, r->bytes / r->ms_median * 1e-6,
-	       r->flops / r->ms_median * 1e-6, r->roofline, r->read, r->peak);
+	       (intmax_t)r->tokens, r->ms_min, r->ms_median,
+	       r->bytes / r->ms_median * 1e-6, r->flops / r->ms_median * 1e-6,
+	       r->roofline, r->read, r->peak);
 	fflush(stdout);
 }
 
@@ -37,21 +38,25 @@ bool bench_json(const Job *job, const Bench *b)
 
 	for (int i = 0; i < b->nrows; i++) {
 		const BenchRow *r = &b->rows[i];
-		json_array_append_new(rows, json_pack(
-			"{s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f}", "layer", b->layer,
-			"tokens", (json_int_t)r->tokens, "threads", (json_int_t)b->threads,
-			"weights", b->weights, "ms_min", r->ms_min, "ms_median", r->ms_median,
-			"gb_per_s", r->bytes / r->ms_median * 1e-6, "gflop_per_s",
-			r->flops / r->ms_median * 1e-6, "roofline", r->roofline));
+		json_array_append_new(
+		    rows,
+		    json_pack("{s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f}", "layer",
+			      b->layer, "tokens", (json_int_t)r->tokens, "threads",
+			      (json_int_t)b->threads, "weights", b->weights, "ms_min",
+			      r->ms_min, "ms_median", r->ms_median, "gb_per_s",
+			      r->bytes / r->ms_median * 1e-6, "gflop_per_s",
+			      r->flops / r->ms_median * 1e-6, "roofline", r->roofline));
 	}
-	json_t *all = json_pack(
-		"{s:{s:o, s:o, s:o, s:o, s:I}, s:o}", "machine", "read_gb_s",
-		number_or_null(b->read), "f32_gflop_s", number_or_null(b->dot[DOT_F32]),
-		"bf16_gflop_s", number_or_null(b->dot[DOT_BF16]), "i8_gop_s",
-		number_or_null(b->dot[DOT_I8]), "threads", (json_int_t)b->threads, "rows", rows);
+	json_t *all = json_pack("{s:{s:o, s:o, s:o, s:o, s:I}, s:o}", "machine",
+				"read_gb_s", number_or_null(b->read), "f32_gflop_s",
+				number_or_null(b->dot[DOT_F32]), "bf16_gflop_s",
+				number_or_null(b->dot[DOT_BF16]), "i8_gop_s",
+				number_or_null(b->dot[DOT_I8]), "threads",
+				(json_int_t)b->threads, "rows", rows);
 	char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-	bool ok = text && file_write(job->diag, job->opt->json,
-				     arena_printf(job->arena, "%s\n", text), strlen(text) + 1);
+	bool ok =
+	    text && file_write(job->diag, job->opt->json,
+			       arena_printf(job->arena, "%s\n", text), strlen(text) + 1);
 	free(text);
 	json_decref(all);
 	return ok;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * check: what compiled code gave against what the interpreter allows.
  *
- * Where the routing stands within the error bounds of changing, either choice is right: then
- * the interpreter follows the compiled code's routing, and how many tokens is told. */
+ * Where the routing stands within the error bounds of changing, either choice is right:
+ * then the interpreter follows the compiled code's routing, and how many tokens is told.
+ */
 #include "moec.h"
 
 #include <math.h>
@@ -36,7 +37,8 @@ typedef struct { int64_t other, wrong; bool slots; } Routing;
 
 /* Tokens with another set of experts, those of them where that is wrong, and whether any
  * slot differs at all. */
-static Routing compare_routing(const Outcome *compiled, const Outcome *own, int64_t tokens)
+static Routing compare_routing(const Outcome *compiled, const Outcome *own,
+			       int64_t tokens)
 {
 	Routing r = {0};
 	int64_t k = compiled->k;
@@ -101,14 +103,14 @@ static bool report(const Output *y, const Output *r)
 		return true;
 	}
 	printf("check     %s: %s, at worst %.3g of the bound (%.3g of %.3g, token %jd, "
-	       "entry %jd)\n", name, w.worst <= 1 ? "within the bound" : "BEYOND THE BOUND",
-	       w.worst, w.difference, w.bound, (intmax_t)(w.at / each),
-	       (intmax_t)(w.at % each));
+	       "entry %jd)\n",
+	       name, w.worst <= 1 ? "within the bound" : "BEYOND THE BOUND", w.worst,
+	       w.difference, w.bound, (intmax_t)(w.at / each), (intmax_t)(w.at % each));
 	return w.worst <= 1;
 }
 
-bool check_outcome(const Job *job, const Module *m, const Inputs *in, WeightSource *weights,
-		   const Outcome *compiled, bool *within)
+bool check_outcome(const Job *job, const Module *m, const Inputs *in,
+		   WeightSource *weights, const Outcome *compiled, bool *within)
 {
 	Outcome own, followed;
 	const Outcome *reference = &own;
@@ -122,8 +124,9 @@ bool check_outcome(const Job *job, const Module *m, const Inputs *in, WeightSour
 		reference = &followed;
 	}
 	if (compiled->picks)
-		printf("check     routing: %jd of %jd tokens chose otherwise, %jd wrongly\n",
-		       (intmax_t)r.other, (intmax_t)in->tokens, (intmax_t)r.wrong);
+		printf(
+		    "check     routing: %jd of %jd tokens chose otherwise, %jd wrongly\n",
+		    (intmax_t)r.other, (intmax_t)in->tokens, (intmax_t)r.wrong);
 	if (compiled->nouts != own.nouts)
 		ice("%d results against %d", compiled->nouts, own.nouts);
 	*within = r.wrong == 0;

@@ -8,7 +8,7 @@
 static const struct {
 	const char *name;
 	int         kind;               /* of backend.h; -1: IR */
-	const char *suffix;             /* of the file without -o; NULL: standard output */
+	const char *suffix;             /* of the default file; NULL: standard output */
 } kinds[] = {
 	{"lib", EMIT_LIB, ".so"}, {"obj", EMIT_OBJ, ".o"}, {"asm", EMIT_ASM, NULL},
 	{"llvm", EMIT_LLVM, NULL}, {"ir", -1, NULL}, {"header", EMIT_HEADER, NULL},
@@ -35,11 +35,13 @@ static bool emit(const Job *job, const Module *m)
 		i++;
 	if (kinds[i].kind < 0)
 		return write_ir(job, m);
-	EmitOptions emit = {.target = target_find(m->target), .what = (EmitKind)kinds[i].kind,
+	EmitOptions emit = {.target = target_find(m->target),
+			    .what = (EmitKind)kinds[i].kind,
 			    .verify = true};
 	emit.out = o->out ? o->out
-		 : kinds[i].suffix ? arena_printf(job->arena, "%s%s", m->name, kinds[i].suffix)
-				   : "/dev/stdout";
+		   : kinds[i].suffix
+		       ? arena_printf(job->arena, "%s%s", m->name, kinds[i].suffix)
+		       : "/dev/stdout";
 	ice_context("lower", NULL);
 	return backend_emit(job->arena, job->diag, m, &emit);
 }

@@ -43,8 +43,8 @@ static void random_choices(int64_t choices, uint64_t seed, uint64_t stream, int6
 	}
 }
 
-void random_entries(const Type *t, uint64_t seed, uint64_t stream, int64_t first, int64_t n,
-		    double *to)
+void random_entries(const Type *t, uint64_t seed, uint64_t stream, int64_t first,
+		    int64_t n, double *to)
 {
 	float block[BLOCK];
 
@@ -87,7 +87,8 @@ static int find_input(const Job *job, const Region *body, const char *text,
 		if (names[i] && strcmp(names[i], name) == 0)
 			return i;
 	}
-	diag_error(job->diag, (Loc){.file = job->opt->src}, "no input is called `%s`", name);
+	diag_error(job->diag, (Loc){.file = job->opt->src}, "no input is called `%s`",
+		   name);
 	const char *near = nearest_name(name, names, body->nargs);
 	if (near)
 		diag_fix(job->diag, "did you mean `%s`?", near);
@@ -127,14 +128,16 @@ static bool read_input(const Job *job, const char *file, const Value *arg, Npy *
 		return false;
 	if (npy->is_int == is_float(t->dtype)) {
 		diag_error(job->diag, at, "`%s` needs %s, the file holds %s", arg->name,
-			   npy->is_int ? "float32" : "int32", npy->is_int ? "int32" : "float32");
+			   npy->is_int ? "float32" : "int32",
+			   npy->is_int ? "int32" : "float32");
 		return false;
 	}
 	if (shape_fits(t, npy, rows))
 		return true;
-	diag_error(job->diag, at, "`%s` needs the shape %s, the file holds %s", arg->name,
-		   shape_text(job->arena, t->level == LV_TOKEN ? "T" : "", t->rank, t->dim),
-		   shape_text(job->arena, "", npy->rank, npy->dims));
+	diag_error(
+	    job->diag, at, "`%s` needs the shape %s, the file holds %s", arg->name,
+	    shape_text(job->arena, t->level == LV_TOKEN ? "T" : "", t->rank, t->dim),
+	    shape_text(job->arena, "", npy->rank, npy->dims));
 	return false;
 }
 
@@ -149,12 +152,45 @@ static void convert(const Type *t, const Npy *npy, Input *in)
 	}
 }
 
-static bool make_input(const Job *job, const Value *arg, const Npy *npy, int64_t tokens,
-		       Input *in)
+/* An integer that chooses along an axis somewhere has that axis's length, else 0. */
+static int64_t chosen_axis(const Module *m, const Region *r, const Value *v)
 {
-	*in = (Input){.name = arg->name ? arg->name : "x", .type = arg->type};
-	in->rows = arg->type.level == LV_TOKEN ? tokens : 1;
-	if (__builtin_mul_overflow(in->rows, type_elems(&arg->type), &in->n) ||
+	for (const Op *op = r->first; op; op = op->next)
+		for (int i = 0; i < op->nargs; i++) {
+			const Fn *fn = NULL;
+			int64_t axis = 0;
+			if (op->args[i] != v)
+				continue;
+			if (op->kind == OP_index)
+				return op->outs[0]->type.axis;
+			if (op->kind == OP_call)
+				fn = fn_find(m, attr_get_str(op, "fn", ""));
+			if (fn && i < fn->body->nargs)
+				axis = chosen_axis(m, fn->body, fn->body->args[i]);
+			if (axis)
+				return axis;
+		}
+	return 0;
+}
+
+Input input_of(const Module *m, int i)
+{
+	const Region *body = m->fns->body;
+	Input in = {.name = body->args[i]->name, .type = body->args[i]->type};
+
+	if (!in.name)
+		in.name = "x";
+	if (in.type.dtype == DT_i32)
+		in.type.axis = chosen_axis(m, body, body->args[i]);
+	return in;
+}
+
+static bool make_input(const Job *job, const Npy *npy, int64_t tokens, Input *in)
+{
+	const Type *t = &in->type;
+
+	in->rows = t->level == LV_TOKEN ? tokens : 1;
+	if (__builtin_mul_overflow(in->rows, type_elems(t), &in->n) ||
 	    in->n > INT64_MAX / 16) {
 		diag_error(job->diag, (Loc){0}, "%jd tokens are too many for `%s`",
 			   (intmax_t)tokens, in->name);
@@ -162,11 +198,11 @@ static bool make_input(const Job *job, const Value *arg, const Npy *npy, int64_t
 	}
 	in->v = NEWN(job->arena, double, (size_t)in->n);
 	if (npy)
-		convert(&arg->type, npy, in);
+		convert(t, npy, in);
 	else
-		random_entries(&arg->type, job->opt->seed, name_hash(in->name), 0, in->n, in->v);
-	in->raw = arena_array(job->arena, (size_t)in->n, entry_bytes(arg->type.dtype));
-	entries_store(arg->type.dtype, in->v, in->n, in->raw);
+		random_entries(t, job->opt->seed, name_hash(in->name), 0, in->n, in->v);
+	in->raw = arena_array(job->arena, (size_t)in->n, entry_bytes(t->dtype));
+	entries_store(t->dtype, in->v, in->n, in->raw);
 	return true;
 }
 
@@ -211,8 +247,10 @@ bool inputs_make(const Job *job, const Module *m, Inputs *out)
 	if (out->tokens < 0)
 		out->tokens = DEFAULT_TOKENS;
 	out->at = NEWN(job->arena, Input, (size_t)body->nargs + 1);
-	for (int i = 0; i < body->nargs; i++)
-		if (!make_input(job, body->args[i], files[i], out->tokens, &out->at[i]))
+	for (int i = 0; i < body->nargs; i++) {
+		out->at[i] = input_of(m, i);
+		if (!make_input(job, files[i], out->tokens, &out->at[i]))
 			return false;
+	}
 	return true;
 }

@@ -5,7 +5,8 @@
 #include <string.h>
 
 bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
-		     WeightSource *weights, const Outcome *given, bool bounds, Outcome *out)
+		     WeightSource *weights, const Outcome *given, bool bounds,
+		     Outcome *out)
 {
 	EvalInput *inputs = NEWN(job->arena, EvalInput, (size_t)in->n + 1);
 	EvalCall call = {.tokens = in->tokens, .inputs = inputs, .ninputs = in->n,
@@ -33,7 +34,8 @@ bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
 		const Tensor *t = &r.outs[i];
 		const char *name = m->fns->out_names ? m->fns->out_names[i] : NULL;
 		if (i < out->nouts)
-			out->outs[i] = (Output){name, t->type, t->rows, t->n, t->v, t->err};
+			out->outs[i] =
+			    (Output){name, t->type, t->rows, t->n, t->v, t->err};
 		else
 			out->losses[i - out->nouts] = (float)t->v[0];
 	}

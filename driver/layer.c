@@ -14,7 +14,8 @@
 const Target *need_target(const Job *job)
 {
 	if (!job->opt->target)
-		diag_error(job->diag, (Loc){0}, "this machine is none that moec compiles for");
+		diag_error(job->diag, (Loc){0},
+			   "this machine is none that moec compiles for");
 	return job->opt->target;
 }
 
@@ -79,7 +80,9 @@ static void remove_folder(Arena *a, const char *folder)
 /* In a child, so that whatever becomes of it, the folder can be removed. */
 static int emit_apart(const Job *job, const Module *m, const char *path)
 {
-	EmitOptions emit = {.target = target_find(m->target), .what = EMIT_LIB, .out = path,
+	EmitOptions emit = {.target = target_find(m->target),
+			    .what = EMIT_LIB,
+			    .out = path,
 			    .verify = true};
 	int status;
 
@@ -123,7 +126,8 @@ static bool load(const Job *job, const char *path, Layer *l)
 bool layer_load(const Job *job, Source *s, Layer *l)
 {
 	const char *tmp = getenv("TMPDIR");
-	char *folder = arena_printf(job->arena, "%s/moec.XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	char *folder =
+	    arena_printf(job->arena, "%s/moec.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 
 	*l = (Layer){.m = source_module(s)};
 	if (!l->m || !compile_module(job, l->m, NULL))
@@ -173,7 +177,8 @@ bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 		moert_model **model)
 {
 	char why[512] = "";
-	moert_options options = {.size = sizeof options, .why = why, .why_size = sizeof why};
+	moert_options options = {
+	    .size = sizeof options, .why = why, .why_size = sizeof why};
 	int errors = diag_errors(job->diag), error;
 
 	if (s->moew) {

@@ -19,8 +19,8 @@ int command_targets(const Job *job)
 		const Target *t = &targets[i];
 		const char *here = native && strcmp(t->name, native->name) == 0 ? "native"
 				 : target_host_has(t) ? "runs here" : "";
-		printf("%-16s %-16s %3d bits  %-9s  %s\n", t->name, t->triple, t->vector_bits,
-		       here, t->needs);
+		printf("%-16s %-16s %3d bits  %-9s  %s\n", t->name, t->triple,
+		       t->vector_bits, here, t->needs);
 	}
 	return EXIT_OK;
 }
@@ -32,7 +32,8 @@ int command_passes(const Job *job)
 			printf("%s\n", passes[i].name);
 		else
 			printf("%-16s %-7s %s\n", passes[i].name,
-			       passes[i].flags & PASS_NEEDED ? "needed" : "", passes[i].help);
+			       passes[i].flags & PASS_NEEDED ? "needed" : "",
+			       passes[i].help);
 	return EXIT_OK;
 }
 

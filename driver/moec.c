@@ -20,8 +20,10 @@ static void print_help(FILE *out)
 #define COMMAND(name, args, example, help) fprintf(out, "  %-8s %s\n", #name, help);
 #include "commands.def"
 #undef COMMAND
-	fprintf(out, "\n`moec COMMAND --help` explains a command; SRC is a .moe file or a model\n"
-		     "folder (config.json and safetensors).\n");
+	fprintf(
+	    out,
+	    "\n`moec COMMAND --help` explains a command; SRC is a .moe file or a model\n"
+	    "folder (config.json and safetensors).\n");
 }
 
 /* The command line, quoted so that a shell reads it back. */
@@ -30,7 +32,8 @@ static const char *command_line(Arena *a, int argc, char **argv)
 	Text t = text_new(a);
 
 	for (int i = 0; i < argc; i++) {
-		bool plain = *argv[i] && !argv[i][strcspn(argv[i], " '\"\\$`*?[](){}<>|&;~#!\n\t")];
+		bool plain = *argv[i] &&
+			     !argv[i][strcspn(argv[i], " '\"\\$`*?[](){}<>|&;~#!\n\t")];
 		text_add(&t, i ? " " : "");
 		text_add(&t, plain ? "" : "'");
 		for (const char *s = argv[i]; *s; s++)

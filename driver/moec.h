@@ -25,7 +25,8 @@ typedef Vec(int64_t) Numbers;
 
 typedef struct {
 	const char *src;                /* the argument, NULL for commands without one */
-	const char *out, *emit, *layer, *weights, *stop_after, *print_after, *output, *json;
+	const char *out, *emit, *layer, *weights, *stop_after, *print_after;
+	const char *output, *json;
 	const Target *target;           /* NULL: the host has none of ours */
 	Names   no_pass, inputs;
 	Names  *passes;                 /* NULL: the rest of the pipeline */
@@ -60,7 +61,7 @@ typedef struct {
 	Checkpoint  *checkpoint;        /* NULL: random weights, or packed ones */
 	const char  *moew;              /* NULL, or a file of packed weights */
 	bool         is_mir;            /* SRC is IR text */
-	Diag        *quiet;             /* where a second compilation says the same again */
+	Diag        *quiet;             /* where a second compilation repeats itself */
 	FILE        *nowhere;
 } Source;
 bool    source_open(const Job *, Source *);
@@ -70,9 +71,9 @@ Module *source_module(Source *);
 /* Its natural weights, or NULL. */
 Weights *source_weights(Source *, const Module *);
 
-/* serve.c: natural weights and those that passes derive from them.  Either the interpreter
- * asks (through source) or a runtime (through server_get), which may forget one matrix when
- * it asks for the next, unless all are kept. */
+/* serve.c: natural weights and those that passes derive from them.  Either the
+ * interpreter asks (through source) or a runtime (through server_get), which may forget
+ * one matrix when it asks for the next, unless all are kept. */
 typedef struct { const Param *param; int64_t expert; void *data; } MadeMatrix;
 typedef struct {
 	WeightSource  source;           /* first */
@@ -80,7 +81,7 @@ typedef struct {
 	const Module *m;                /* whose params and load functions are meant */
 	Weights      *natural;
 	Vec(MadeMatrix) made;           /* derived ones */
-	const Param  *last;             /* the natural one handed out last, and whose it is */
+	const Param  *last;             /* handed out last, natural, and whose it is */
 	int64_t       last_expert;
 	bool          keep;
 	Progress     *progress;
@@ -109,7 +110,7 @@ typedef struct {
 	const char *name;
 	Type        type;
 	int64_t     rows, n;            /* n entries in all */
-	double     *v;                  /* rounded to the type: what the interpreter takes */
+	double     *v;                  /* rounded: what the interpreter takes */
 	void       *raw;                /* the same as compiled code takes it */
 } Input;
 typedef struct {
@@ -117,13 +118,15 @@ typedef struct {
 	int     n;
 	Input  *at;
 } Inputs;
+Input  input_of(const Module *, int argument);  /* its name and type alone; an integer's
+						   axis is what it chooses from, or 0 */
 bool   inputs_make(const Job *, const Module *, Inputs *);
 size_t entry_bytes(Dtype);              /* in the arrays of a call: a bool takes four */
 void   entries_store(Dtype, const double *, int64_t n, void *to);
 void   entries_load(Dtype, const void *, int64_t n, double *to);
 /* Entries of `stream` first .. first+n-1: N(0,1), or choices along an axis. */
-void   random_entries(const Type *, uint64_t seed, uint64_t stream, int64_t first, int64_t n,
-		      double *to);
+void   random_entries(const Type *, uint64_t seed, uint64_t stream, int64_t first,
+		      int64_t n, double *to);
 
 /* run.c, native.c, interpret.c, check.c, summary.c: one call of a layer, either way */
 typedef struct {
@@ -142,7 +145,8 @@ typedef struct {
 	int64_t  k;
 	double   ms;
 } Outcome;
-bool   run_native(const Job *, Source *, const Inputs *, const Layer *, Server *, Outcome *);
+bool   run_native(const Job *, Source *, const Inputs *, const Layer *, Server *,
+		  Outcome *);
 bool   run_interpreter(const Job *, const Module *, const Inputs *, WeightSource *,
 		       const Outcome *given, bool bounds, Outcome *);
 /* False: a diagnostic was printed.  *within: whether all is within the bounds. */

@@ -54,10 +54,12 @@ static void bind_outputs(Arena *a, const moert_layer *l, int64_t tokens, Call *c
 		if (b->role != MOERT_OUTPUT)
 			continue;
 		Output *o = &out->outs[n];
-		*o = (Output){.name = b->name, .rows = b->level == MOERT_TOKEN ? tokens : 1};
+		*o = (Output){.name = b->name,
+			      .rows = b->level == MOERT_TOKEN ? tokens : 1};
 		o->type = type_of((Dtype)b->dtype, (Level)b->level, 0, 1, &b->elems);
 		o->n = o->rows * b->elems;
-		c->outputs[n++] = arena_array(a, (size_t)o->n, entry_bytes((Dtype)b->dtype));
+		c->outputs[n++] =
+		    arena_array(a, (size_t)o->n, entry_bytes((Dtype)b->dtype));
 	}
 	c->args.y = c->outputs[0];
 	c->args.outputs = c->outputs + 1;
@@ -105,8 +107,8 @@ static bool run_once(const Job *job, moert_model *model, Call *c, Outcome *out)
 	return error ? layer_failed(job, "run", error, "") : true;
 }
 
-bool run_native(const Job *job, Source *s, const Inputs *in, const Layer *l, Server *server,
-		Outcome *out)
+bool run_native(const Job *job, Source *s, const Inputs *in, const Layer *l,
+		Server *server, Outcome *out)
 {
 	moert_model *model;
 	Call c = {.args = {.seed = job->opt->seed}};

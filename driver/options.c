@@ -53,7 +53,8 @@ void usage_error(const char *near, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	fprintf(stderr, "moec: error: %s\n", printable(arena, arena_vprintf(arena, fmt, args)));
+	fprintf(stderr, "moec: error: %s\n",
+		printable(arena, arena_vprintf(arena, fmt, args)));
 	va_end(args);
 	if (near)
 		fprintf(stderr, "  fix: did you mean `%s`?\n", near);
@@ -62,7 +63,7 @@ void usage_error(const char *near, const char *fmt, ...)
 
 void options_help(CommandNumber number)
 {
-	printf("%s\n\nmoec %s%s%s [options]: %s\n", commands[number].example,
+	printf("%s\n\nmoec %s%s%s [options]\n%s\n", commands[number].example,
 	       command_names[number], *commands[number].args ? " " : "",
 	       commands[number].args, commands[number].help);
 	for (size_t i = 0; i < COUNT(options); i++) {
@@ -107,7 +108,8 @@ static bool parse_number(const OptionInfo *o, const char *value, int64_t least,
 	return true;
 }
 
-static bool parse_token_list(Arena *a, const OptionInfo *o, const char *value, Numbers *list)
+static bool parse_token_list(Arena *a, const OptionInfo *o, const char *value,
+			     Numbers *list)
 {
 	const char *wanted = "numbers of tokens separated by commas (1,64,2048)";
 
@@ -115,7 +117,8 @@ static bool parse_token_list(Arena *a, const OptionInfo *o, const char *value, N
 	for (const char *at = value;; at++) {
 		size_t n = strcspn(at, ",");
 		int64_t tokens;
-		if (!parse_number(o, arena_strndup(a, at, n), 1, MOST_TOKENS, wanted, &tokens))
+		if (!parse_number(o, arena_strndup(a, at, n), 1, MOST_TOKENS, wanted,
+				  &tokens))
 			return false;
 		vec_push(a, list, tokens);
 		at += n;
@@ -130,11 +133,13 @@ static bool parse_name(const OptionInfo *o, const char *value, const char *what,
 	for (int i = 0; i < n; i++)
 		if (strcmp(names[i], value) == 0)
 			return true;
-	usage_error(nearest_name(value, names, n), "%s: no %s '%s'", o->name, what, value);
+	usage_error(nearest_name(value, names, n), "%s: no %s '%s'", o->name, what,
+		    value);
 	return false;
 }
 
-static bool parse_target(Arena *a, const OptionInfo *o, const char *value, const Target **out)
+static bool parse_target(Arena *a, const OptionInfo *o, const char *value,
+			 const Target **out)
 {
 	const char **names = NEWN(a, const char *, (size_t)target_count + 1);
 
@@ -171,8 +176,8 @@ static bool parse_passes(Arena *a, const OptionInfo *o, const char *value, Names
 		if (!parse_pass(a, o, name))
 			return false;
 		if (!pass_find(name)->run) {
-			usage_error(NULL, "%s: '%s' gives no IR, use `moec compile`", o->name,
-				    name);
+			usage_error(NULL, "%s: '%s' gives no IR, use `moec compile`",
+				    o->name, name);
 			return false;
 		}
 		vec_push(a, *out, name);
@@ -191,7 +196,8 @@ static bool parse_value(Arena *a, const OptionInfo *o, const char *value, Option
 		*(bool *)field = true;
 		return true;
 	case TOKENS:
-		return parse_number(o, value, 0, MOST_TOKENS, "a number of tokens", field);
+		return parse_number(o, value, 0, MOST_TOKENS, "a number of tokens",
+				    field);
 	case LIST_OF_TOKENS:
 		return parse_token_list(a, o, value, field);
 	case THREADS:
@@ -299,7 +305,8 @@ bool options_parse(Arena *a, CommandNumber number, int argc, char **argv, Option
 			if (!parse_option(a, number, argv, argc, &i, out))
 				return false;
 		} else if (out->src || !*commands[number].args) {
-			usage_error(NULL, "`moec %s` takes no %s '%s'", command_names[number],
+			usage_error(NULL, "`moec %s` takes no %s '%s'",
+				    command_names[number],
 				    out->src ? "further" : "argument", arg);
 			return false;
 		} else {

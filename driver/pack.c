@@ -5,14 +5,16 @@
 static bool write_moew(const Job *job, Source *s, Server *server)
 {
 	char why[512] = "";
-	moert_options options = {.size = sizeof options, .why = why, .why_size = sizeof why};
+	moert_options options = {
+	    .size = sizeof options, .why = why, .why_size = sizeof why};
 	Layer layer;
 	int errors = diag_errors(job->diag);
 
 	if (!layer_load(job, s, &layer))
 		return false;
 	server->m = layer.m;
-	int error = moert_pack(&layer.layer, 1, server_get, server, job->opt->out, &options);
+	int error =
+	    moert_pack(&layer.layer, 1, server_get, server, job->opt->out, &options);
 	if (error && diag_errors(job->diag) == errors)
 		diag_error(job->diag, (Loc){.file = job->opt->out}, "%s",
 			   *why ? why : moert_error(error));

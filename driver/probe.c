@@ -20,8 +20,8 @@ bool probe_open(Probe *p, int threads, size_t cache_bytes)
 	if (!size_mul(cache_bytes, 4, &bytes))
 		return false;
 	p->bytes = MAX(bytes, (size_t)256 << 20) / CHUNK * CHUNK;
-	p->buffer = mmap(NULL, p->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			 -1, 0);
+	p->buffer = mmap(NULL, p->bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p->buffer == MAP_FAILED) {
 		p->buffer = NULL;
 		return false;
@@ -77,7 +77,8 @@ static double read_some(const Work *w, size_t *chunk)
 static void *work(void *arg)
 {
 	Work *w = arg;
-	size_t chunk = w->probe->bytes / CHUNK * (size_t)w->number / (size_t)w->probe->threads;
+	size_t chunk =
+	    w->probe->bytes / CHUNK * (size_t)w->number / (size_t)w->probe->threads;
 	double begin = now_ms(), end, done = 0;
 
 	do {

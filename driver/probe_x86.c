@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * probe_x86: loops of nothing but dot instructions, for the peak of a core.
  *
- * Sixteen (twelve of the short vectors) accumulators hide the latency; the empty asm keeps
- * the compiler from moving what does not change out of the loop. */
+ * Sixteen (twelve of the short vectors) accumulators hide the latency; the empty asm
+ * keeps the compiler from moving what does not change out of the loop. */
 #include "probe.h"
 
 #if defined __x86_64__
@@ -32,12 +32,14 @@
 	_mm256_add_epi32(c, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b),           \
 					      _mm256_set1_epi16(1)))
 
-LOOP(fma_256, "avx2,fma", __m256, 12, _mm256_setzero_ps(), _mm256_set1_ps(0.5f), FMA256, 16)
-LOOP(fma_512, "avx512f", __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps(0.5f), FMA512, 32)
-LOOP(bf16_512, "avx512f,avx512bf16", __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps(0.5f),
-     BF16512, 64)
-LOOP(i8_512, "avx512f,avx512vnni", __m512i, 16, _mm512_setzero_si512(), _mm512_set1_epi8(1),
-     I8512, 128)
+LOOP(fma_256, "avx2,fma", __m256, 12, _mm256_setzero_ps(), _mm256_set1_ps(0.5f), FMA256,
+     16)
+LOOP(fma_512, "avx512f", __m512, 16, _mm512_setzero_ps(), _mm512_set1_ps(0.5f), FMA512,
+     32)
+LOOP(bf16_512, "avx512f,avx512bf16", __m512, 16, _mm512_setzero_ps(),
+     _mm512_set1_ps(0.5f), BF16512, 64)
+LOOP(i8_512, "avx512f,avx512vnni", __m512i, 16, _mm512_setzero_si512(),
+     _mm512_set1_epi8(1), I8512, 128)
 
 /* Each step's product must be made anew: only c depends on the step before. */
 __attribute__((target("avx2"))) static double i8_256(int64_t rounds)

@@ -40,7 +40,8 @@ static int finish(const Job *job, const Module *m, const Inputs *in, const Outco
 	return EXIT_OK;
 }
 
-static int run_reference(const Job *job, const Module *m, const Inputs *in, Server *server)
+static int run_reference(const Job *job, const Module *m, const Inputs *in,
+			 Server *server)
 {
 	Outcome out;
 
@@ -91,7 +92,8 @@ int command_run(const Job *job)
 		m = NULL;
 	}
 	if (m && inputs_make(job, m, &in)) {
-		server_open(&server, job, m, source_weights(&s, m), o->reference || o->check);
+		server_open(&server, job, m, source_weights(&s, m),
+			    o->reference || o->check);
 		status = o->reference ? run_reference(job, m, &in, &server)
 				      : run_compiled(job, &s, m, &in, &server);
 		server_close(&server);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * serve: weights by name, as compiled layers and the interpreter ask for them: natural ones,
- * and those that passes derive from them, computed by the interpreter. */
+ * serve: weights by name, as compiled layers and the interpreter ask for them: natural
+ * ones, and those that passes derive from them, computed by the interpreter. */
 #include "moec.h"
 
 #include <stdlib.h>
@@ -42,11 +42,13 @@ static void *derive(Server *s, const Fn *fn, const Param *p, int64_t expert)
 	void *to = NULL;
 
 	if (!eval_fn(a, &m, fn, &call, &r, &why))
-		diag_error(s->job->diag, p->loc, "`%s` cannot be computed: %s", p->name, why);
+		diag_error(s->job->diag, p->loc, "`%s` cannot be computed: %s", p->name,
+			   why);
 	else if (r.outs[0].n != n)
 		ice("@%s gives %jd entries for %jd", fn->name, (intmax_t)r.outs[0].n,
 		    (intmax_t)n);
-	else if (!size_mul((size_t)n, (size_t)dtype_info[p->type.dtype].bits / 8, &bytes) ||
+	else if (!size_mul((size_t)n, (size_t)dtype_info[p->type.dtype].bits / 8,
+			   &bytes) ||
 		 !(to = malloc(bytes + 1)))
 		diag_error(s->job->diag, p->loc, "no memory for `%s`", p->name);
 	else
@@ -79,7 +81,8 @@ static const void *get(WeightSource *source, const Param *p, int64_t expert)
 	const Fn *fn = derived_from(s->m, p);
 
 	if (!fn)
-		return weights_source(s->natural)->get(weights_source(s->natural), p, expert);
+		return weights_source(s->natural)
+		    ->get(weights_source(s->natural), p, expert);
 	const void *known = made_before(s, p, expert);
 	if (known)
 		return known;
@@ -112,7 +115,8 @@ const void *server_get(void *server, const moert_layer *layer, const char *name,
 
 void server_open(Server *s, const Job *job, const Module *m, Weights *natural, bool keep)
 {
-	*s = (Server){.source = {get}, .job = job, .m = m, .natural = natural, .keep = keep};
+	*s = (Server){
+	    .source = {get}, .job = job, .m = m, .natural = natural, .keep = keep};
 }
 
 void server_close(Server *s)

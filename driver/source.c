@@ -81,7 +81,8 @@ static bool choose_family(Source *s)
 	}
 	const char *type = model_type(s->fe.config, 0);
 	if (!type) {
-		diag_error(job->diag, whole(s->fe.config_file), "`model_type` is missing");
+		diag_error(job->diag, whole(s->fe.config_file),
+			   "`model_type` is missing");
 		return false;
 	}
 	diag_error(job->diag, whole(s->fe.config_file),
@@ -90,7 +91,8 @@ static bool choose_family(Source *s)
 	if (near)
 		diag_fix(job->diag, "is it `%s`?", near);
 	else
-		diag_fix(job->diag, "write the family as a .moe: moec %s FAMILY.moe --weights %s",
+		diag_fix(job->diag,
+			 "write the family as a .moe: moec %s FAMILY.moe --weights %s",
 			 command_names[job->number], job->opt->src);
 	return false;
 }
@@ -104,7 +106,8 @@ static bool read_config(Source *s, const char *folder)
 	return s->fe.config != NULL;
 }
 
-static bool find_tensor(void *ctx, const char *name, Dtype *dtype, int *rank, int64_t *dims)
+static bool find_tensor(void *ctx, const char *name, Dtype *dtype, int *rank,
+			int64_t *dims)
 {
 	Source *s = ctx;
 	bool bad = false;
@@ -175,7 +178,8 @@ static bool open_moe(Source *s, const char *path)
 		return true;
 	if (job->opt->weights && is_folder(job->opt->weights))
 		return read_config(s, job->opt->weights);
-	diag_error(job->diag, whole(path), "it holds the family `%s`: a model folder is needed",
+	diag_error(job->diag, whole(path),
+		   "it holds the family `%s`: a model folder is needed",
 		   c.families.at[0]);
 	diag_fix(job->diag, "--weights DIR, where DIR holds config.json");
 	return false;
@@ -232,7 +236,8 @@ static Module *parse_ir(Source *s, Diag *diag)
 Module *source_module(Source *s)
 {
 	Diag *diag = s->nowhere ? s->quiet : s->job->diag;
-	Module *m = s->is_mir ? parse_ir(s, diag) : fe_compile(s->job->arena, diag, &s->fe);
+	Module *m =
+	    s->is_mir ? parse_ir(s, diag) : fe_compile(s->job->arena, diag, &s->fe);
 
 	if (!s->nowhere && (s->nowhere = fopen("/dev/null", "w")))
 		s->quiet = diag_new(s->job->arena, s->nowhere);

@@ -12,7 +12,8 @@ static const char *shape(Arena *a, Dtype dtype, int64_t rows, int64_t each)
 			    (intmax_t)each);
 }
 
-static void print_routing(const Job *job, const Module *m, int64_t tokens, const Outcome *out)
+static void print_routing(const Job *job, const Module *m, int64_t tokens,
+			  const Outcome *out)
 {
 	int64_t *count = NEWN(job->arena, int64_t, (size_t)m->experts + 1), none = 0;
 	int64_t n = tokens * out->k;
@@ -23,7 +24,8 @@ static void print_routing(const Job *job, const Module *m, int64_t tokens, const
 		else
 			none++;
 	printf("routing   %jd experts, %jd picks a token; %jd rows, %jd empty\n",
-	       (intmax_t)m->experts, (intmax_t)out->k, (intmax_t)(n - none), (intmax_t)none);
+	       (intmax_t)m->experts, (intmax_t)out->k, (intmax_t)(n - none),
+	       (intmax_t)none);
 	for (int64_t e = 0; e < m->experts; e++)
 		printf("%s%s%6jd%s", e % A_LINE ? "" : "          ",
 		       e % A_LINE ? "" : arena_printf(job->arena, "%4jd:", (intmax_t)e),
@@ -55,8 +57,8 @@ void print_summary(const Job *job, const Module *m, const Inputs *in, const Outc
 		       shape(job->arena, in->at[0].type.dtype, in->at[0].rows,
 			     type_elems(&in->at[0].type)));
 	printf(" -> %s %s\n", y->name && *y->name ? y->name : "y",
-	       shape(job->arena, y->type.dtype, y->rows, y->rows ? y->n / y->rows
-								  : type_elems(&y->type)));
+	       shape(job->arena, y->type.dtype, y->rows,
+		     y->rows ? y->n / y->rows : type_elems(&y->type)));
 	printf("run       %s\n", how);
 	if (out->picks && m->experts)
 		print_routing(job, m, in->tokens, out);

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+# run: inputs, outputs, counts of tokens and experts, threads, and --check.
+import os
+import re
+
+import numpy as np
+
+from cli import main, moec, summary, test, write
+
+
+def layer(dtype="f32", width=32, experts="8 of swiglu(48)", route="softmax_topk(2)", more=""):
+    return write("layer.moe", f"""layer small {{
+  input   x: {dtype}[T, {width}]
+  experts {experts}
+  route   {route}
+{more}}}
+""")
+
+
+def checksum(*args):
+    return summary(moec("run", *args))["checksum"]
+
+
+@test
+def summary_tells_shape_routing_time_and_checksum():
+    out = moec("run", layer(), "--tokens", 5)
+    s = summary(out)
+    assert s["layer"] == "small: x f32[5, 32] -> y f32[5, 32]", out
+    assert s["routing"].startswith("8 experts, 2 picks a token; 10 rows, 0 empty"), out
+    counts = [int(n) for n in re.search(r"^ +0:(.*)$", out, re.M).group(1).split()]
+    assert len(counts) == 8 and sum(counts) == 10, out
+    assert s["time"].endswith(" ms") and re.fullmatch("[0-9a-f]{16}", s["checksum"]), out
+
+
+@test
+def counts_of_tokens():
+    for dtype in ("f32", "bf16"):
+        src = layer(dtype)
+        for tokens in (0, 1, 2, 7, 13, 64, 101):
+            out = moec("run", src, "--tokens", tokens, "--output", "y.npy", "--check")
+            y = np.load("y.npy")
+            assert y.shape == (tokens, 32) and y.dtype == np.float32, out
+
+
+@test
+def one_expert_of_many_and_all_of_them():
+    for k in (1, 8):
+        for dtype in ("f32", "bf16"):
+            moec("run", layer(dtype, route=f"softmax_topk({k})"), "--check")
+    moec("run", layer(experts="1 of relu_ffn(16)", route="softmax_topk(1)"), "--check")
+
+
+@test
+def widths_that_no_vector_divides():
+    for width, hidden in ((1, 1), (3, 5), (17, 19), (33, 47), (67, 129)):
+        src = layer(width=width, experts=f"5 of swiglu({hidden})")
+        moec("run", src, "--tokens", 11, "--check")
+        moec("run", layer("bf16", width, f"5 of swiglu({hidden})"), "--tokens", 11, "--check")
+
+
+@test
+def threads_do_not_change_a_bit():
+    for dtype in ("f32", "bf16"):
+        src = layer(dtype, 64, "16 of swiglu(96)", "softmax_topk(4)")
+        sums = {checksum(src, "--tokens", 67, "--threads", n) for n in (1, 2, 3, 7)}
+        assert len(sums) == 1, (dtype, sums)
+
+
+@test
+def a_token_does_not_see_its_neighbours():
+    src = layer()
+    x = np.random.default_rng(1).standard_normal((29, 32)).astype(np.float32)
+    np.save("x.npy", x)
+    moec("run", src, "--input", "x.npy", "--output", "y.npy")
+    y = np.load("y.npy")
+    for first, last in ((0, 1), (28, 29), (3, 17)):
+        np.save("part.npy", x[first:last])
+        moec("run", src, "--input", "part.npy", "--output", "part_y.npy")
+        assert np.array_equal(np.load("part_y.npy"), y[first:last]), (first, last)
+
+
+@test
+def seeds():
+    src = layer()
+    assert checksum(src) == checksum(src, "--seed", 0) != checksum(src, "--seed", 1)
+    assert checksum(src, "--seed", 1) == checksum(src, "--seed=0x1")
+
+
+@test
+def the_weights_of_a_seed_are_the_interpreters_too():
+    src = layer()
+    moec("run", src, "--output", "a.npy")
+    moec("run", src, "--output", "b.npy", "--reference")
+    a, b = np.load("a.npy"), np.load("b.npy")
+    assert np.abs(a).max() > 0 and np.allclose(a, b, rtol=1e-4, atol=1e-7)
+
+
+@test
+def every_target_of_this_machine():
+    src = layer("bf16")
+    for line in moec("targets").splitlines():
+        if "native" in line or "runs here" in line:
+            moec("run", src, "--target", line.split()[0], "--check")
+
+
+@test
+def wrong_inputs():
+    src = layer()
+    x = np.zeros((4, 32), np.float32)
+    for name, array, said in [
+        ("wide", np.zeros((4, 33), np.float32), "[T, 32]"),
+        ("flat", np.zeros(32, np.float32), "[T, 32]"),
+        ("deep", np.zeros((1, 4, 32), np.float32), "[T, 32]"),
+        ("ints", np.zeros((4, 32), np.int32), "float32"),
+        ("doubles", x.astype(np.float64), "doubles.npy"),
+        ("fortran", np.asfortranarray(np.ones((4, 32), np.float32)), "fortran.npy"),
+    ]:
+        np.save(name, array)
+        moec("run", src, "--input", f"{name}.npy", status=1, said=said)
+    np.save("x", x)
+    moec("run", src, "--input", "x.npy", "--tokens", 5, status=1,
+         said=["x.npy", "4 tokens", "5"])
+    moec("run", src, "--input", "x.npy", "--tokens", 4)
+    moec("run", src, "--input", "xx=x.npy", status=1, said=["`xx`", "did you mean `x`?"])
+    moec("run", src, "--input", "none.npy", status=1, said="none.npy")
+    with open("x.npy", "rb") as f:
+        data = f.read()
+    for n in (0, 5, 9, 100, len(data) - 1):
+        with open("cut.npy", "wb") as f:
+            f.write(data[:n])
+        moec("run", src, "--input", "cut.npy", status=1, said="cut.npy")
+
+
+@test
+def no_output_is_left_behind_by_failures():
+    src = layer()
+    moec("run", src, "--output", "none/y.npy", status=1, said="none/y.npy")
+    before = set(os.listdir("."))
+    moec("run", src, "--input", "none.npy", "--output", "y.npy", status=1)
+    assert set(os.listdir(".")) == before
+
+
+@test
+def further_inputs_by_name():
+    src = write("hash.moe", """layer by_id {
+  input   x: f32[T, 16]
+  input   token: i32[T]
+  experts 4 of relu_ffn(8)
+  route   hash(token, 50)
+}
+""")
+    x = np.random.default_rng(2).standard_normal((5, 16)).astype(np.float32)
+    np.save("x", x)
+    np.save("token", np.array([0, 7, 49, 50, -3], np.int32))
+    out = moec("run", src, "--input", "token=token.npy", "--input", "x=x.npy", "--check",
+               "--output", "y.npy")
+    assert "3 rows, 2 empty" in out, out    # beyond the vocabulary: none
+    y = np.load("y.npy")
+    assert np.any(y[:3] != 0, axis=1).all() and not y[3:].any()
+    np.save("token", np.zeros(5, np.float32))
+    moec("run", src, "--input", "token=token.npy", status=1, said="int32")
+    counts = moec("run", src, "--tokens", 400)  # unnamed: uniform over the vocabulary
+    counts = [int(n) for n in re.search(r"^ +0:(.*)$", counts, re.M).group(1).split()]
+    assert sum(counts) == 400 and min(counts) > 20, counts
+
+
+main()
