@@ -137,10 +137,11 @@ void emit_contract(Emit *e, const Op *kernel, Step *step)
 	Contract c = read_kernel(e, kernel);
 	Val far[MAX_TILE_ROWS + 1], near[MAX_TILE_ROWS + 1];
 	int64_t steps = (c.k + c.dot->kpack - 1) / c.dot->kpack;
+	Val epilogue = emit_epilogue(&c);
 
 	for (int h = 1; h <= c.rows; h++) {
-		far[h] = emit_tile(&c, h, true);
-		near[h] = emit_tile(&c, h, false);
+		far[h] = emit_tile(&c, h, true, epilogue);
+		near[h] = emit_tile(&c, h, false, epilogue);
 	}
 	step->contract = emit_driver(&c, step->name, far, near);
 	step->finish = c.combine ? emit_finish(&c) : NULL;

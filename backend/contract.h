@@ -38,7 +38,7 @@ typedef struct {
 
 /* tile.c: void tile(call, task, row, next): `rows` rows from `row` on.  far: prefetch
  * `next`, a line a step; else this panel's own lines ahead. */
-Val  emit_tile(Contract *, int rows, bool far);
+Val  emit_tile(Contract *, int rows, bool far, Val epilogue);
 /* epilogue.c */
 void epilogue_bind(Epilogue *, const Value *, Lanes);
 Lanes epilogue_operand(Epilogue *, const Value *);
@@ -46,6 +46,9 @@ void epilogue_run(Epilogue *, const Op *from, const Op *until); /* EW ops in bet
 void epilogue_store(Epilogue *, const Op *yield);
 Val  epilogue_row_token(Contract *, Val call, Val row);
 Val  epilogue_slot(Contract *, Val call, Val row);
+/* void epilogue(call, task, row0, row1, sums): what happens to the sums of a tile's rows,
+ * [row1 - row0][vectors] whole vectors */
+Val  emit_epilogue(Contract *);
 Val  emit_finish(Contract *);
 
 #endif

@@ -194,6 +194,85 @@ void epilogue_store(Epilogue *ep, const Op *yield)
 		store_columns(ep, yield->args[i], emit_buffer_of(c->e, yield->in->op->outs[i]));
 }
 
+static void add_to_sink(Epilogue *ep, int g)
+{
+	Contract *c = ep->c;
+	Ll *l = &c->e->l;
+	int lanes = c->e->lanes;
+	Val sink = ll_field(l, l->ptr, ep->task, offsetof(moert_task, sink));
+	Val at = ll_at_const(l, ll_at(l, sink, ll_mul(l, ep->token, ll_i64(l, c->cols * 4))),
+			     (int64_t)g * lanes * 4);
+	const Value *gates = c->combine->args[1];
+	Val gate = emit_view_row(c->e, ep->call, emit_buffer_of(c->e, gates), ep->token);
+	int bytes = memory_bytes(gates->type.dtype);
+
+	gate = ll_at(l, gate, ll_mul(l, epilogue_slot(c, ep->call, ep->row), ll_i64(l, bytes)));
+	Lanes w = emit_convert(c->e, emit_load_lanes(c->e, gates->type.dtype, gate, 1, NULL),
+			       DT_f32);
+	Val v = emit_convert(c->e, epilogue_operand(ep, c->combine->args[0]), DT_f32).v;
+	Val sum = ll_load(l, ll_vec(l->f32, lanes), at, 4);
+	ll_store(l, ll_fma(l, v, ll_splat(l, w.v, lanes), sum), at, 4);
+}
+
+/* The ops behind the linears on vector g of every stream of one row, and where it goes. */
+static void finish_vector(Epilogue *ep, Val sums, int g)
+{
+	Contract *c = ep->c;
+	Ll *l = &c->e->l;
+	int64_t bytes = (int64_t)c->e->lanes * 4;
+	const Op *yield = c->kernel->regions[0]->last;
+
+	for (int s = 0; s < c->streams; s++) {
+		Val at = ll_at_const(l, sums, (s * c->stream_vectors + g) * bytes);
+		epilogue_bind(ep, c->linears.at[s]->outs[0],
+			      (Lanes){ll_load(l, ll_vec(l->f32, c->e->lanes), at, 4), DT_f32});
+	}
+	epilogue_run(ep, c->kernel->regions[0]->first, c->combine ? c->combine : c->tail);
+	if (c->combine)
+		add_to_sink(ep, g);
+	else
+		epilogue_store(ep, yield);
+}
+
+static Val tail_mask(Contract *c, Val column)
+{
+	Ll *l = &c->e->l;
+
+	if (c->n % c->cols == 0)
+		return NULL;
+	return emit_tail_mask(c->e, LLVMBuildSub(l->b, ll_i64(l, c->n), column, ""),
+			      c->e->lanes);
+}
+
+Val emit_epilogue(Contract *c)
+{
+	Ll *l = &c->e->l;
+	int64_t bytes = (int64_t)c->e->lanes * 4;
+	const char *name = arena_printf(c->e->arena, "%s.epilogue",
+					attr_get_str(c->kernel, "name", "contract"));
+	Val fn = ll_function(l, name, l->none,
+			     (Ty[]){l->ptr, l->ptr, l->i64, l->i64, l->ptr}, 5, true);
+	Val call = LLVMGetParam(fn, 0), task = LLVMGetParam(fn, 1), row0 = LLVMGetParam(fn, 2);
+	Val number = ll_field(l, l->i64, task, offsetof(moert_task, number));
+	Val first = ll_mul(l, number, ll_i64(l, c->cols));
+
+	ll_attr(l, fn, LLVMAttributeFunctionIndex, "noinline", 0);
+	Loop rows = ll_for(l, row0, LLVMGetParam(fn, 3), 1, "row");
+	Val nth = LLVMBuildSub(l->b, rows.i, row0, "");
+	Val sums = ll_at(l, LLVMGetParam(fn, 4), ll_mul(l, nth, ll_i64(l, c->vectors * bytes)));
+	Val token = c->level == LV_ROW ? epilogue_row_token(c, call, rows.i) : NULL;
+	for (int g = 0; g < c->stream_vectors; g++) {
+		Epilogue ep = {.c = c, .call = call, .task = task, .row = rows.i,
+			       .token = token, .level = c->level};
+		ep.column = ll_add(l, first, ll_i64(l, (int64_t)g * c->e->lanes));
+		ep.mask = tail_mask(c, ep.column);
+		finish_vector(&ep, sums, g);
+	}
+	ll_end_for(l, &rows);
+	LLVMBuildRetVoid(l->b);
+	return fn;
+}
+
 /* void finish(call, sink, number, t0, t1) */
 Val emit_finish(Contract *c)
 {
@@ -211,9 +290,7 @@ Val emit_finish(Contract *c)
 		Epilogue ep = {.c = c, .call = LLVMGetParam(fn, 0), .row = tokens.i,
 			       .token = tokens.i, .level = LV_TOKEN};
 		ep.column = ll_add(l, first, ll_i64(l, (int64_t)g * lanes));
-		if (c->n % c->cols)
-			ep.mask = emit_tail_mask(c->e, LLVMBuildSub(l->b, ll_i64(l, c->n),
-								    ep.column, ""), lanes);
+		ep.mask = tail_mask(c, ep.column);
 		Val at = ll_at_const(l, sink, (int64_t)g * lanes * 4);
 		Lanes sum = {ll_load(l, ll_vec(l->f32, lanes), at, 4), DT_f32};
 		epilogue_bind(&ep, c->combine->outs[0], sum);

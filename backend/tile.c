@@ -291,55 +291,24 @@ static void leave_unfinished(Tile *t)
 	ll_here(l, finish);
 }
 
-static void add_to_sink(Tile *t, Epilogue *ep, int g)
+/* The sums go through memory into the epilogue, which all heights share: next to the loop
+ * over k that costs nothing, and one copy of the epilogue is emitted instead of dozens. */
+static void call_epilogue(Tile *t, Val epilogue)
 {
 	Contract *c = t->c;
 	Ll *l = t->l;
-	Val sink = ll_field(l, l->ptr, t->task, offsetof(moert_task, sink));
-	Val at = ll_at_const(l, ll_at(l, sink, ll_mul(l, ep->token, ll_i64(l, c->cols * 4))),
-			     (int64_t)g * c->e->lanes * 4);
-	const Value *gates = c->combine->args[1];
-	Val gate = emit_view_row(c->e, t->call, emit_buffer_of(c->e, gates), ep->token);
-	int bytes = memory_bytes(gates->type.dtype);
+	int64_t bytes = (int64_t)c->e->lanes * 4;
+	Val sums = ll_alloca(l, LLVMArrayType2(t->vec, (uint64_t)(t->rows * c->vectors)), "sums");
 
-	gate = ll_at(l, gate, ll_mul(l, epilogue_slot(c, t->call, ep->row), ll_i64(l, bytes)));
-	Lanes w = emit_convert(c->e, emit_load_lanes(c->e, gates->type.dtype, gate, 1, NULL),
-			       DT_f32);
-	Val v = emit_convert(c->e, epilogue_operand(ep, c->combine->args[0]), DT_f32).v;
-	Val sum = ll_fma(l, v, ll_splat(l, w.v, c->e->lanes), ll_load(l, t->vec, at, 4));
-	ll_store(l, sum, at, 4);
+	for (int i = 0; i < t->rows; i++)
+		for (int v = 0; v < c->vectors; v++)
+			ll_store(l, ll_load(l, t->vec, t->acc[i][v], 4),
+				 ll_at_const(l, sums, (i * c->vectors + v) * bytes), 4);
+	ll_call(l, epilogue, (Val[]){t->call, t->task, t->row,
+				     ll_add(l, t->row, ll_i64(l, t->rows)), sums}, 5);
 }
 
-/* The ops behind the linears on row i, vector g of every stream, and where it goes. */
-static void finish_vector(Tile *t, int i, int g)
-{
-	Contract *c = t->c;
-	Ll *l = t->l;
-	int lanes = c->e->lanes;
-	Val number = ll_field(l, l->i64, t->task, offsetof(moert_task, number));
-	Epilogue ep = {.c = c, .call = t->call, .task = t->task, .level = c->level};
-
-	ep.row = ll_add(l, t->row, ll_i64(l, i));
-	if (c->level == LV_ROW)
-		ep.token = epilogue_row_token(c, t->call, ep.row);
-	ep.column = ll_add(l, ll_mul(l, number, ll_i64(l, c->cols)),
-			   ll_i64(l, (int64_t)g * lanes));
-	if (c->n % c->cols)
-		ep.mask = emit_tail_mask(c->e, LLVMBuildSub(l->b, ll_i64(l, c->n), ep.column, ""),
-					 lanes);
-	for (int s = 0; s < c->streams; s++) {
-		Val acc = ll_load(l, t->vec, t->acc[i][s * c->stream_vectors + g], 4);
-		epilogue_bind(&ep, c->linears.at[s]->outs[0], (Lanes){acc, DT_f32});
-	}
-	const Op *until = c->combine ? c->combine : c->tail;
-	epilogue_run(&ep, c->kernel->regions[0]->first, until);
-	if (c->combine)
-		add_to_sink(t, &ep, g);
-	else
-		epilogue_store(&ep, c->kernel->regions[0]->last);
-}
-
-Val emit_tile(Contract *c, int rows, bool far)
+Val emit_tile(Contract *c, int rows, bool far, Val epilogue)
 {
 	Ll *l = &c->e->l;
 	const char *name = arena_printf(c->e->arena, "%s.%dx%d.%s",
@@ -357,9 +326,7 @@ Val emit_tile(Contract *c, int rows, bool far)
 	emit_sum(&t);
 	if (c->kblock)
 		leave_unfinished(&t);
-	for (int i = 0; i < rows; i++)
-		for (int g = 0; g < c->stream_vectors; g++)
-			finish_vector(&t, i, g);
+	call_epilogue(&t, epilogue);
 	LLVMBuildRetVoid(l->b);
 	return fn;
 }
