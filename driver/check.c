@@ -92,11 +92,10 @@ static Worst compare_output(const Output *y, const Output *r)
 	return w;
 }
 
-static bool report(const Output *y, const Output *r)
+static bool report(const Output *y, const Output *r, const char *name)
 {
 	Worst w = compare_output(y, r);
 	int64_t each = y->rows ? y->n / y->rows : 0;
-	const char *name = r->name ? r->name : "y";
 
 	if (w.at < 0) {
 		printf("check     %s: nothing to compare\n", name);
@@ -127,10 +126,15 @@ bool check_outcome(const Job *job, const Module *m, const Inputs *in,
 		printf(
 		    "check     routing: %jd of %jd tokens chose otherwise, %jd wrongly\n",
 		    (intmax_t)r.other, (intmax_t)in->tokens, (intmax_t)r.wrong);
-	if (compiled->nouts != own.nouts)
-		ice("%d results against %d", compiled->nouts, own.nouts);
+	if (compiled->nouts != own.nouts || compiled->nlosses != own.nlosses)
+		ice("%d results against %d", compiled->nouts + compiled->nlosses,
+		    own.nouts + own.nlosses);
 	*within = r.wrong == 0;
 	for (int i = 0; i < compiled->nouts; i++)
-		*within = report(&compiled->outs[i], &reference->outs[i]) && *within;
+		*within = report(&compiled->outs[i], &reference->outs[i],
+				 own.outs[i].name ? own.outs[i].name : "y") && *within;
+	/* losses count the layer's own choices, which the interpreter cannot follow */
+	for (int i = 0; i < compiled->nlosses && !r.slots; i++)
+		*within = report(&compiled->losses[i], &own.losses[i], "loss") && *within;
 	return true;
 }

@@ -29,15 +29,11 @@ bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
 			 .picks = r.picks, .gates = r.gates, .gap = r.gap, .k = m->picks,
 			 .ms = now_ms() - begin};
 	out->outs = NEWN(job->arena, Output, (size_t)r.nouts + 1);
-	out->losses = NEWN(job->arena, float, (size_t)m->nlosses + 1);
+	out->losses = out->outs + out->nouts;
 	for (int i = 0; i < r.nouts; i++) {
 		const Tensor *t = &r.outs[i];
 		const char *name = m->fns->out_names ? m->fns->out_names[i] : NULL;
-		if (i < out->nouts)
-			out->outs[i] =
-			    (Output){name, t->type, t->rows, t->n, t->v, t->err};
-		else
-			out->losses[i - out->nouts] = (float)t->v[0];
+		out->outs[i] = (Output){name, t->type, t->rows, t->n, t->v, t->err};
 	}
 	return true;
 }

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -98,7 +99,8 @@ static int emit_apart(const Job *job, const Module *m, const char *path)
 		_exit(ok ? EXIT_OK : EXIT_INPUT);
 	}
 	while (waitpid(child, &status, 0) < 0)
-		;
+		if (errno != EINTR)
+			ice("waiting for a child: %m");
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
 	fprintf(stderr, "moec: internal error in pass 'lower': ended by signal %d\n"

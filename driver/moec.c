@@ -3,6 +3,7 @@
 #include "moec.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #define VERSION "0.1.0"
@@ -76,6 +77,7 @@ int main(int argc, char **argv)
 {
 	int status = EXIT_OK;
 
+	signal(SIGCHLD, SIG_DFL);       /* a child's status matters, whoever started us */
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_USAGE;

@@ -138,7 +138,7 @@ typedef struct {
 typedef struct {
 	int      nouts, nlosses;
 	Output  *outs;                  /* y first */
-	float   *losses;
+	Output  *losses;
 	int32_t *picks;                 /* [T, k] or NULL */
 	float   *gates;
 	double  *gap;                   /* [T] or NULL */

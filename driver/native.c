@@ -19,6 +19,7 @@ typedef struct {
 	moert_args   args;
 	const void **inputs;
 	void       **outputs;           /* all, y first */
+	float       *losses;
 } Call;
 
 static void bind_inputs(Arena *a, const Inputs *in, Call *c)
@@ -64,7 +65,7 @@ static void bind_outputs(Arena *a, const moert_layer *l, int64_t tokens, Call *c
 	c->args.y = c->outputs[0];
 	c->args.outputs = c->outputs + 1;
 	if (out->nlosses)
-		c->args.losses = out->losses = NEWN(a, float, (size_t)out->nlosses);
+		c->args.losses = c->losses = NEWN(a, float, (size_t)out->nlosses);
 }
 
 static void bind_routing(Arena *a, const moert_layer *l, int64_t tokens, Call *c,
@@ -88,6 +89,11 @@ static void read_outputs(Arena *a, const Call *c, Outcome *out)
 		Output *o = &out->outs[i];
 		o->v = NEWN(a, double, (size_t)o->n);
 		entries_load(o->type.dtype, c->outputs[i], o->n, o->v);
+	}
+	out->losses = NEWN(a, Output, (size_t)out->nlosses + 1);
+	for (int i = 0; i < out->nlosses; i++) {
+		out->losses[i] = (Output){.rows = 1, .n = 1, .v = NEW(a, double)};
+		out->losses[i].v[0] = c->losses[i];
 	}
 }
 

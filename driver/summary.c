@@ -63,7 +63,7 @@ void print_summary(const Job *job, const Module *m, const Inputs *in, const Outc
 	if (out->picks && m->experts)
 		print_routing(job, m, in->tokens, out);
 	for (int i = 0; i < out->nlosses; i++)
-		printf("loss      %.9g\n", out->losses[i]);
+		printf("loss      %.9g\n", out->losses[i].v[0]);
 	printf("time      %.3f ms\n", out->ms);
 	printf("checksum  %016jx\n", (uintmax_t)checksum(y));
 }

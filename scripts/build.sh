@@ -23,6 +23,7 @@ fi
 
 [ -f build/build.ninja ] || cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null
 log=build/build.log
+ninja -C build -n | grep -q "no work to do" || echo "building build/moec"
 if ! ninja -C build >"$log" 2>&1; then
 	cat "$log" >&2
 	exit 1
