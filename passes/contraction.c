@@ -24,9 +24,6 @@ static void mark(Op *op, void *ctx)
 		id = op->args[i]->id == NOT ? NOT : MAX(id, op->args[i]->id);
 	for (int i = 0; i < op->nouts; i++)
 		op->outs[i]->id = id;
-	for (int i = 0; i < op->nregions; i++)
-		for (int j = 0; j < op->regions[i]->nargs; j++)
-			op->regions[i]->args[j]->id = NOT;
 }
 
 static void replace(Fn *fn, Op *op, Value *v)
@@ -154,8 +151,7 @@ static bool form_in_region(Fn *fn, Region *r)
 
 bool form_contractions(Fn *fn)
 {
-	for (int i = 0; i < fn->body->nargs; i++)
-		fn->body->args[i]->id = NOT;
+	clear_numbers(fn);
 	region_walk(fn->body, mark, NULL);
 	return form_in_region(fn, fn->body);
 }

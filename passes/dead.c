@@ -13,15 +13,6 @@ static void count_reads(const Op *op, int by)
 			count_reads(at, by);
 }
 
-static void clear(Op *op, void *ctx)
-{
-	for (int i = 0; i < op->nouts; i++)
-		op->outs[i]->id = 0;
-	for (int i = 0; i < op->nregions; i++)
-		for (int j = 0; j < op->regions[i]->nargs; j++)
-			op->regions[i]->args[j]->id = 0;
-}
-
 static bool sets_state(const Op *op)
 {
 	if (op->kind == OP_next)
@@ -65,9 +56,7 @@ bool drop_dead(Fn *fn)
 {
 	Region *r = fn->body;
 
-	for (int i = 0; i < r->nargs; i++)
-		r->args[i]->id = 0;
-	region_walk(r, clear, NULL);
+	clear_numbers(fn);
 	for (Op *op = r->first; op; op = op->next)
 		count_reads(op, 1);
 	return sweep(r);

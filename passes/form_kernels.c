@@ -20,21 +20,20 @@ typedef struct {
 	Module *m;
 	Fn     *fn;
 	const Target *target;
-	Vec(const char *) names;
+	Vec(struct Named { const char *base; int n; }) names;
 } Form;
 
-/* A kernel's name says what it does, and is its own. */
+/* A kernel's name says what it does; the second of a name gets a number. */
 static void name_kernel(Form *f, Op *k, const char *base)
 {
-	const char *name = base;
+	int i = 0;
 
-	for (int n = 2, i = 0; i < f->names.n; i++)
-		if (strcmp(f->names.at[i], name) == 0) {
-			name = arena_printf(f->m->arena, "%s.%d", base, n++);
-			i = -1;
-		}
-	vec_push(f->m->arena, &f->names, name);
-	attr_str(f->m, k, "name", name);
+	while (i < f->names.n && strcmp(f->names.at[i].base, base))
+		i++;
+	if (i == f->names.n)
+		vec_push(f->m->arena, &f->names, ((struct Named){base, 0}));
+	int n = ++f->names.at[i].n;
+	attr_str(f->m, k, "name", n == 1 ? base : arena_printf(f->m->arena, "%s.%d", base, n));
 }
 
 static const char *base_name(const Op *op)
@@ -180,20 +179,14 @@ static void form_region(Form *f, Region *r)
 			for (int i = 0; i < op->nargs; i++)
 				materialise(f, op, i);
 	}
-	for (Op *op = r->last, *prev; op; op = prev) {
-		prev = op->prev;
-		if (op_is_source(op) && !value_used(f->fn, op->outs[0]))
-			op_unlink(op);
+	for (Op *op = r->first, *next; op; op = next) {
+		next = op->next;
+		if (op_is_source(op))
+			op_unlink(op);          /* its readers have their own */
 	}
 }
 
 /* Kernels that nothing but the losses needs get {loss=1}.  Value.id: 1 is needed. */
-static void clear_number(Op *op, void *ctx)
-{
-	for (int i = 0; i < op->nouts; i++)
-		op->outs[i]->id = 0;
-}
-
 static void need_operands(Op *op, int n)
 {
 	for (int i = 0; i < n; i++)
@@ -207,7 +200,7 @@ static void mark_losses(Module *m, Region *r)
 {
 	if (m->nlosses == 0)
 		return;
-	region_walk(r, clear_number, NULL);
+	clear_numbers(r->fn);
 	for (Op *op = r->last; op; op = op->prev) {
 		bool needed = op->kind == OP_next;
 		for (int i = 0; i < op->nouts; i++)

@@ -104,16 +104,35 @@ static bool fetch_inside(Fuse *f, Region *r)
 	return changed;
 }
 
+static void number_captures(const Op *k, int id)
+{
+	for (const Op *op = k->regions[0]->first; op; op = op->next)
+		for (int i = 0; i < op->nargs; i++)
+			op->args[i]->id = id;
+}
+
+static bool is_captured(const Op *k)
+{
+	for (int i = 0; i < k->nouts; i++)
+		if (k->outs[i]->id)
+			return true;
+	return false;
+}
+
 /* The last contraction that the map reads from and that takes it. */
 static Op *taker_of(Fuse *f, const Op *map, int *role)
 {
-	for (Op *op = map->prev; op; op = op->prev) {
-		if (!kernel_is(op, "contract") || !op_reads(map, op) ||
-		    !needed_alike(op, map))
-			continue;
-		*role = role_in(f, op, map);
-		if (*role != NO_ROLE && !path_between(op, map))
-			return op;
+	Vec(Op *) read = {0};
+
+	number_captures(map, 1);
+	for (Op *op = map->prev; op; op = op->prev)
+		if (kernel_is(op, "contract") && is_captured(op) && needed_alike(op, map))
+			vec_push(f->arena, &read, op);
+	number_captures(map, 0);
+	for (int i = 0; i < read.n; i++) {
+		*role = role_in(f, read.at[i], map);
+		if (*role != NO_ROLE && !path_between(read.at[i], map))
+			return read.at[i];
 	}
 	return NULL;
 }
@@ -138,21 +157,29 @@ static bool follow_contractions(Fuse *f, Region *r)
 	return changed;
 }
 
+/* How far back a map looks for another one: what stands further off seldom fits, and
+ * long unrolled programs must not take quadratic time for it. */
+enum { WINDOW = 8 };
+
 static bool merge_maps(Fuse *f, Region *r)
 {
 	Kernels list = kernels_in(f->arena, r, "map");
 	bool changed = false;
 
-	for (int j = 1; j < list.n; j++)
-		for (int i = j - 1; i >= 0; i--) {
+	for (int j = 1; j < list.n; j++) {
+		int tried = 0;
+		for (int i = j - 1; i >= 0 && tried < WINDOW; i--) {
 			Op *a = list.at[i], *b = list.at[j];
-			if (a->in != r || !kernels_alike(a, b) || !needed_alike(a, b) ||
-			    path_between(a, b))
+			if (a->in != r || !kernels_alike(a, b) || !needed_alike(a, b))
+				continue;
+			tried++;
+			if (path_between(a, b))
 				continue;
 			kernel_merge(f->fn, a, b);
 			region_sort(f->arena, r);
 			changed = true;
 		}
+	}
 	return changed;
 }
 
@@ -180,6 +207,7 @@ bool fuse_experts(Module *m, PassContext *ctx)
 	if (!ctx->target)
 		ice("fuse-experts without a target");
 	f.arena = arena_new();
+	clear_numbers(m->fns);
 	bool changed = fuse_region(&f, m->fns->body);
 	arena_free(f.arena);
 	return changed;

@@ -76,10 +76,25 @@ static Value *source_inside(Fn *fn, Region *r, Value *v)
 	return copy->outs[0];
 }
 
+/* The results stay the values they are, now the kernel's: their readers need not know. */
+static void take_results(Module *m, Op *op, Op *k)
+{
+	Value **inner = NEWN(m->arena, Value *, (size_t)op->nouts);
+
+	k->outs = op->outs;
+	k->nouts = op->nouts;
+	for (int i = 0; i < op->nouts; i++) {
+		inner[i] = NEW(m->arena, Value);
+		*inner[i] = *op->outs[i];
+		k->outs[i]->def = k;
+	}
+	op->outs = inner;
+}
+
 Op *kernel_wrap(Fn *fn, Op *op, const char *kind, const Type *over)
 {
 	Module *m = fn->module;
-	Op *k = op_new(m, OP_kernel, 0, NULL, op->nouts);
+	Op *k = op_new(m, OP_kernel, 0, NULL, 0);
 	Region *r = op_add_region(m, fn, k);
 
 	k->loc = op->loc;
@@ -90,11 +105,7 @@ Op *kernel_wrap(Fn *fn, Op *op, const char *kind, const Type *over)
 	for (int i = 0; i < op->nargs; i++)
 		if (op->args[i]->def && op_is_source(op->args[i]->def))
 			op->args[i] = source_inside(fn, r, op->args[i]);
-	for (int i = 0; i < op->nouts; i++) {
-		k->outs[i]->type = op->outs[i]->type;
-		k->outs[i]->name = op->outs[i]->name;
-		value_replace(fn, op->outs[i], k->outs[i]);
-	}
+	take_results(m, op, k);
 	op_append(r, op);
 	op_append(r, op_new(m, OP_yield, op->nouts, op->outs, 0));
 	return k;
@@ -132,21 +143,72 @@ static void adopt_results(Module *m, Op *from, Op *into)
 	into->nouts = yield->nargs = n;
 }
 
+static Op *first_work(const Region *r)
+{
+	Op *op = r->first;
+
+	while (op_is_source(op))
+		op = op->next;
+	return op;
+}
+
+/* The source like op among the first ops of a region. */
+static Op *twin_of(const Region *r, const Op *end, const Op *op)
+{
+	for (Op *twin = r->first; twin != end; twin = twin->next)
+		if (ops_equal(twin, op))
+			return twin;
+	return NULL;
+}
+
+/* Sources stand first, each once. */
+static void gather_sources(Region *r)
+{
+	Op *work = first_work(r);
+
+	for (Op *op = work, *next; op; op = next) {
+		next = op->next;
+		if (!op_is_source(op))
+			continue;
+		Op *twin = twin_of(r, work, op);
+		op_unlink(op);
+		if (twin)
+			region_replace(r, op->outs[0], twin->outs[0]);
+		else
+			op_insert_before(work, op);
+	}
+}
+
+/* The sources of both, each once, then the work of `from`, then the work of `into`. */
+static void join_regions(Region *from, Region *into)
+{
+	Op *work = first_work(into), *end = work;
+
+	for (Op *op = from->first, *next; op->next; op = next) {
+		next = op->next;
+		bool source = op_is_source(op);
+		Op *twin = source ? twin_of(into, end, op) : NULL;
+		op_unlink(op);
+		if (twin) {
+			region_replace(from, op->outs[0], twin->outs[0]);
+			continue;
+		}
+		op_insert_before(work, op);
+		if (source && end == work)
+			end = op;
+	}
+}
+
 void kernel_merge(Fn *fn, Op *from, Op *into)
 {
-	Region *r = into->regions[0], *theirs = from->regions[0];
-	Op *front = r->first;
+	Region *r = into->regions[0];
 
+	join_regions(from->regions[0], r);
 	for (int i = 0; i < from->nouts; i++)
 		region_replace(r, from->outs[i], kernel_inside(from->outs[i]));
-	for (Op *op = theirs->first, *next; op->next; op = next) {
-		next = op->next;
-		op_unlink(op);
-		op_insert_before(front, op);
-	}
 	adopt_results(fn->module, from, into);
 	op_unlink(from);
-	kernel_tidy(fn, into);
+	kernel_drop_unread(fn, into);
 }
 
 void kernel_take_schedule(Op *kernel, const Op *from)
@@ -156,13 +218,26 @@ void kernel_take_schedule(Op *kernel, const Op *from)
 	kernel->loc = from->loc;
 }
 
+typedef struct { const Op *kernel; } Reads;
+
+static void count_reads(Op *op, void *ctx)
+{
+	const Reads *reads = ctx;
+
+	for (int i = 0; i < op->nargs; i++)
+		op->args[i]->id += op->args[i]->def == reads->kernel;
+}
+
 static void drop_unread_results(Fn *fn, Op *k)
 {
 	Op *yield = kernel_yield(k);
 	int n = 0;
 
+	region_walk(fn->body, count_reads, &(Reads){k});
 	for (int i = 0; i < k->nouts; i++) {
-		if (!value_used(fn, k->outs[i]))
+		bool read = k->outs[i]->id != 0;
+		k->outs[i]->id = 0;
+		if (!read)
 			continue;
 		k->outs[n] = k->outs[i];
 		yield->args[n] = yield->args[i];
@@ -172,52 +247,46 @@ static void drop_unread_results(Fn *fn, Op *k)
 	k->nouts = yield->nargs = n;
 }
 
-static bool region_reads(const Region *r, const Op *def)
+/* Value.id counts the reads inside the region, and is 0 again afterwards. */
+static void drop_unread_work(Region *r)
 {
-	for (const Op *op = def->next; op; op = op->next)
-		if (op_reads(op, def))
-			return true;
-	return false;
-}
-
-/* Sources stand first, each once. */
-static void gather_sources(Region *r)
-{
-	Op *rest = r->first;
-
-	while (op_is_source(rest))
-		rest = rest->next;
-	for (Op *op = rest, *next; op; op = next) {
-		next = op->next;
-		if (!op_is_source(op))
+	for (Op *op = r->last, *prev; op; op = prev) {
+		bool read = op == r->last;
+		prev = op->prev;
+		for (int i = 0; i < op->nouts; i++) {
+			read |= op->outs[i]->id != 0;
+			op->outs[i]->id = 0;
+		}
+		if (!read) {
+			op_unlink(op);
 			continue;
-		op_unlink(op);
-		op_insert_before(rest, op);
-	}
-	for (Op *op = r->first, *next; op != rest; op = next) {
-		next = op->next;
-		for (Op *twin = r->first; twin != op; twin = twin->next)
-			if (ops_equal(twin, op)) {
-				region_replace(r, op->outs[0], twin->outs[0]);
-				op_unlink(op);
-				break;
-			}
+		}
+		for (int i = 0; i < op->nargs; i++)
+			op->args[i]->id++;
 	}
 }
 
-void kernel_tidy(Fn *fn, Op *k)
+/* Captured values were counted too. */
+static void clear_captures(const Region *r)
 {
-	Region *r = k->regions[0];
+	for (const Op *op = r->first; op; op = op->next)
+		for (int i = 0; i < op->nargs; i++)
+			op->args[i]->id = 0;
+}
 
+void kernel_drop_unread(Fn *fn, Op *k)
+{
 	drop_unread_results(fn, k);
 	if (k->nouts == 0) {
 		op_unlink(k);
 		return;
 	}
-	gather_sources(r);
-	for (Op *op = r->last->prev, *prev; op; op = prev) {
-		prev = op->prev;
-		if (!region_reads(r, op))
-			op_unlink(op);
-	}
+	drop_unread_work(k->regions[0]);
+	clear_captures(k->regions[0]);
+}
+
+void kernel_tidy(Fn *fn, Op *k)
+{
+	gather_sources(k->regions[0]);
+	kernel_drop_unread(fn, k);
 }

@@ -27,12 +27,15 @@ void    kernel_take_schedule(Op *kernel, const Op *from);       /* all attribute
 /* Drops results that nobody reads, copies of one source, and ops left without a reader;
  * the kernel itself when nothing of it is read. */
 void    kernel_tidy(Fn *, Op *);
+void    kernel_drop_unread(Fn *, Op *);         /* tidy, where sources stand as they should */
 Op     *kernel_yield(const Op *);
 Value  *kernel_inside(const Value *out);        /* what a kernel's result is inside it */
 Op     *kernel_first(const Op *kernel, OpKind); /* the first op of that kind, or NULL */
 void    region_replace(Region *, Value *old, Value *new);
 
-/* order.c: a region's ops as a graph; both use Value.id */
+/* order.c: a region's ops as a graph.  From clear_numbers on, all that is said here of
+ * kernels and order finds every Value.id 0 and leaves it so. */
+void    clear_numbers(Fn *);
 bool    op_reads(const Op *, const Op *def);    /* in its operands or inside its regions */
 /* Whether `to` reads from `from` by way of a third op, so that the two cannot become one;
  * `from` stands before `to`. */

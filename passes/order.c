@@ -41,7 +41,7 @@ static void clear_number(Op *op, void *ctx)
 			op->regions[i]->args[j]->id = 0;
 }
 
-static void clear_numbers(Fn *fn)
+void clear_numbers(Fn *fn)
 {
 	for (int i = 0; i < fn->body->nargs; i++)
 		fn->body->args[i]->id = 0;
@@ -50,7 +50,6 @@ static void clear_numbers(Fn *fn)
 
 bool path_between(Op *from, const Op *to)
 {
-	clear_numbers(from->in->fn);
 	number_results(from, 1);
 	for (Op *op = from->next; op != to; op = op->next) {
 		if (!op)
@@ -58,7 +57,10 @@ bool path_between(Op *from, const Op *to)
 		if (reads_reached(op, NULL))
 			number_results(op, 1);
 	}
-	return reads_reached(to, from);
+	bool found = reads_reached(to, from);
+	for (Op *op = from; op != to; op = op->next)
+		number_results(op, 0);
+	return found;
 }
 
 typedef struct {
@@ -94,11 +96,12 @@ void region_sort(Arena *arena, Region *r)
 {
 	Sort s = {.arena = arena, .region = r};
 
-	clear_numbers(r->fn);
 	for (Op *op = r->first; op; op = op->next)
 		if (op->nouts == 0 || op->outs[0]->id == 0)
 			place(&s, op);
 	r->first = r->last = NULL;
-	for (int i = 0; i < s.order.n; i++)
+	for (int i = 0; i < s.order.n; i++) {
 		op_append(r, s.order.at[i]);
+		number_results(s.order.at[i], 0);
+	}
 }

@@ -116,6 +116,7 @@ bool pack(Module *m, PassContext *ctx)
 		return false;
 	if (!ctx->target)
 		ice("pack without a target");
+	clear_numbers(m->fns);
 	p.changed = derive_params(m->fns);
 	pack_region(&p, m->fns, m->fns->body);
 	return p.changed;

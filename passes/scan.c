@@ -91,22 +91,11 @@ static bool results_have(const Op *op, int bit)
 	return false;
 }
 
-static void clear(Op *op, void *ctx)
-{
-	for (int i = 0; i < op->nouts; i++)
-		op->outs[i]->id = 0;
-	for (int i = 0; i < op->nregions; i++)
-		for (int j = 0; j < op->regions[i]->nargs; j++)
-			op->regions[i]->args[j]->id = 0;
-}
-
 static void mark(Scan *s)
 {
 	Region *r = s->fn->body;
 
-	for (int i = 0; i < r->nargs; i++)
-		r->args[i]->id = 0;
-	region_walk(r, clear, NULL);
+	clear_numbers(s->fn);
 	for (Op *op = r->first; op; op = op->next)
 		if (state_number(s, op) >= 0 || has_bit(op, DEPENDS))
 			for (int i = 0; i < op->nouts; i++)
@@ -286,6 +275,7 @@ bool form_scans(Fn *fn)
 		for (int i = 0; i < op->nouts; i++)
 			output_if_read(&s, op->outs[i]);
 	close_region(&s);
+	clear_numbers(fn);
 	region_sort(fn->module->arena, fn->body);
 	region_walk(fn->body, retype, fn->module);
 	return true;
