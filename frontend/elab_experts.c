@@ -166,7 +166,7 @@ static Value *pick_value(Elab *e, const Node *n)
 		    (intmax_t)t->axis, (intmax_t)l->experts);
 		return NULL;
 	}
-	if (is_own(e, n, "pick")) {
+	if (is_own(e, n, "pick") && t->level == LV_TOKEN) {
 		l->marked = true;
 		pick = marked(e, pick, "pick", n->loc);
 	}
@@ -230,10 +230,20 @@ Val run_experts(Elab *e, const Node *call)
 	return val_ir(op_typed(e, op, t));
 }
 
+/* Weights that are the same for all tokens, [1] say, become each token's own. */
+static Value *token_weight(Elab *e, Value *w, Value *pick, const Node *n)
+{
+	if (!w || w->type.level == LV_TOKEN || !pick || pick->type.level != LV_TOKEN)
+		return w;
+	Value *none = emit(e, OP_isnone, 1, &pick, n->loc);
+	return select_op(e, val_ir(none), val_num(0), val_ir(w), n).v;
+}
+
 /* weight @ experts(pick, ..): the first one with the layer's own names is the routing. */
 Val weighted_experts(Elab *e, const Node *n, bool *taken)
 {
 	const Node *call = n->kids[1];
+	Layer *l = e->layer;
 	bool own;
 
 	*taken = call->kind == N_CALL && call->kids[0]->kind == N_EXPERTS;
@@ -243,8 +253,11 @@ Val weighted_experts(Elab *e, const Node *n, bool *taken)
 	      is_own(e, call->kids[1], "pick");
 	Val w = eval(e, n->kids[0]);
 	Val y = run_experts(e, call);
-	if (own && w.kind == V_IR)
-		w = val_ir(marked(e, number_f32(e, w, n->loc), "gate", n->loc));
+	if (own && l->marked && w.kind != V_POISON && y.kind == V_IR) {
+		Value *gate = number_f32(e, w, n->loc);
+		gate = token_weight(e, gate, y.v->def->args[0], n);
+		w = val_ir(marked(e, gate, "gate", n->loc));
+	}
 	return eval_operator(e, O_MATMUL, w, y, n);
 }
 

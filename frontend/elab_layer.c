@@ -118,6 +118,30 @@ void run_route(Elab *e, const Node *n)
 	}
 }
 
+static bool name_taken(const Layer *l, const char *name)
+{
+	const Region *body = l->frame->fn->body;
+	bool taken = false;
+
+	for (int i = 0; i < body->nargs; i++)
+		taken = taken || strcmp(body->args[i]->name, name) == 0;
+	for (int i = 0; i < l->output_names.n; i++)
+		taken = taken || strcmp(l->output_names.at[i], name) == 0;
+	return taken;
+}
+
+/* In the C header: y, then each after its expression's name; inputs stand beside them. */
+static const char *output_name(Elab *e, const Layer *l, const Node *n, int i)
+{
+	const char *name = arena_printf(e->a, i ? "y%d" : "y", i);
+
+	if (i && (n->kind == N_NAME || n->kind == N_FIELD))
+		name = n->s;
+	while (name_taken(l, name))
+		name = arena_printf(e->a, "%s_out", name);
+	return name;
+}
+
 void run_output(Elab *e, const Node *n)
 {
 	Layer *l = e->layer;
@@ -145,9 +169,7 @@ void run_output(Elab *e, const Node *n)
 		if (!v)
 			return;
 		vec_push(e->a, &l->outputs, v);
-		const char *name = k->kind == N_NAME || k->kind == N_FIELD ? k->s : NULL;
-		if (!name)
-			name = first ? "y" : arena_printf(e->a, "y%d", i);
+		const char *name = output_name(e, l, k, i);
 		vec_push(e->a, &l->output_names, name);
 	}
 }

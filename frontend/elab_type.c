@@ -120,6 +120,25 @@ Value *make_const(Elab *e, Type t, const double *f, int n, Loc loc)
 	return op_typed(e, op, t);
 }
 
+/* One number of a constant, where its element can hold it; none is -1. */
+static bool entry(Elab *e, const Val *v, const Type *t, double *to, Loc loc)
+{
+	double most = t->axis ? (double)t->axis - 1 : MAX_DIM;
+
+	*to = v->kind == V_NUM ? v->f : v->kind == V_BOOL ? v->b : -1;
+	if (v->kind != V_NUM && v->kind != V_BOOL && v->kind != V_NONE)
+		say(e, loc, NULL, "a number is wanted here, not %s", val_words(e, v));
+	else if (t->dtype == DT_index && v->kind != V_NONE && !is_whole(*to, 0, most))
+		say(e, loc, NULL, "there is no entry %.17g in an axis of %.17g", *to, most + 1);
+	else if (t->dtype == DT_bool && v->kind == V_NUM)
+		say(e, loc, NULL, "%.17g is neither true nor false", *to);
+	else if (t->dtype == DT_i32 && !is_whole(*to, INT32_MIN, INT32_MAX))
+		say(e, loc, NULL, "%.17g is no whole number of 32 bits", *to);
+	else
+		return true;
+	return false;
+}
+
 /* Writes the numbers of a constant row by row; the shape is that of the first item of each
  * level, and all must have it. */
 static bool flatten(Elab *e, const Val *v, int depth, Type *t, double *to, int *n, Loc loc)
@@ -145,12 +164,7 @@ static bool flatten(Elab *e, const Val *v, int depth, Type *t, double *to, int *
 		say(e, loc, NULL, "the rows of a list differ in shape");
 		return false;
 	}
-	if (v->kind != V_NUM && v->kind != V_BOOL && v->kind != V_NONE) {
-		say(e, loc, NULL, "a number is wanted here, not %s", val_words(e, v));
-		return false;
-	}
-	to[(*n)++] = v->kind == V_NUM ? v->f : v->kind == V_BOOL ? v->b : -1;
-	return true;
+	return entry(e, v, t, &to[(*n)++], loc);
 }
 
 static bool has_none(const Val *v)
