@@ -81,23 +81,54 @@ static bool read_at_run_time(const Region *r, const Value *v)
 	return false;
 }
 
-static void use_param(Derive *d, Region *r, Value *v, const Param *p)
+static void read_param(Derive *d, Op *kernel, Value *v, const Param *p)
+{
+	Region *body = kernel->regions[0];
+	Op *param = put_op(body->first, OP_param, 0, NULL, &p->type);
+
+	attr_str(d->m, param, "name", p->name);
+	param->outs[0]->name = v->name;
+	region_replace(body, v, param->outs[0]);
+	kernel_tidy(d->layer, kernel);
+}
+
+/* Kernels read the param; results and control read a kernel that does nothing else. */
+static void use_param(Derive *d, Region *r, Value *v, const Param *p, Value *kept)
 {
 	for (Op *op = r->first; op; op = op->next) {
-		if (op->kind != OP_kernel) {
-			for (int i = 0; i < op->nregions; i++)
-				use_param(d, op->regions[i], v, p);
+		if (op->kind == OP_kernel) {
+			if (!kernel_of_weights(op) && op_reads(op, v->def))
+				read_param(d, op, v, p);
 			continue;
 		}
-		Region *body = op->regions[0];
-		if (kernel_of_weights(op) || !op_reads(op, v->def))
-			continue;
-		Op *param = put_op(body->first, OP_param, 0, NULL, &p->type);
-		attr_str(d->m, param, "name", p->name);
-		param->outs[0]->name = v->name;
-		region_replace(body, v, param->outs[0]);
-		kernel_tidy(d->layer, op);
+		for (int i = 0; i < op->nargs; i++)
+			if (op->args[i] == v)
+				op->args[i] = kept;
+		for (int i = 0; i < op->nregions; i++)
+			use_param(d, op->regions[i], v, p, kept);
 	}
+}
+
+/* A kernel in front of v's that reads the param; without a reader it is dropped again. */
+static Op *keeper(Derive *d, Value *v, const Param *p)
+{
+	Op *param = put_op(v->def, OP_param, 0, NULL, &p->type);
+
+	attr_str(d->m, param, "name", p->name);
+	param->outs[0]->name = v->name;
+	Op *k = kernel_wrap(d->layer, param, "map", &p->type);
+	attr_str(d->m, k, "name", attr_get_str(v->def, "name", p->name));
+	return k;
+}
+
+static void derive_value(Derive *d, Value *v)
+{
+	if (!read_at_run_time(d->layer->body, v))
+		return;
+	const Param *p = make_param(d, v);
+	Op *k = keeper(d, v, p);
+	use_param(d, d->layer->body, v, p, k->outs[0]);
+	kernel_tidy(d->layer, k);
 }
 
 static void derive_region(Derive *d, Region *r)
@@ -109,14 +140,12 @@ static void derive_region(Derive *d, Region *r)
 			continue;
 		}
 		for (int i = 0; i < op->nouts; i++)
-			if (read_at_run_time(d->layer->body, op->outs[i]))
-				use_param(d, d->layer->body, op->outs[i],
-					  make_param(d, op->outs[i]));
+			derive_value(d, op->outs[i]);
 		d->changed = true;
 	}
 }
 
-/* Kernels of weights that nobody reads any more; a result of the layer keeps its own. */
+/* Kernels of weights, which nobody reads any more. */
 static void drop_region(Derive *d, Region *r)
 {
 	for (Op *op = r->last, *prev; op; op = prev) {

@@ -226,6 +226,13 @@ static EvalResult evaluate(const Golden *g, const Module *m)
 	return r;
 }
 
+static bool near(double a, double b, double tolerance)
+{
+	if (isnan(a) || isinf(a))
+		return isnan(a) ? isnan(b) : a == b;
+	return fabs(a - b) <= tolerance * (1e-3 + fabs(a));
+}
+
 /* Sums may be taken in another order; a rounding to bf16 may fall to the other side; a
  * derived weight is rounded when it is stored. */
 static bool same_results(const EvalResult *a, const EvalResult *b, bool derived)
@@ -238,7 +245,7 @@ static bool same_results(const EvalResult *a, const EvalResult *b, bool derived)
 		if (x->n != y->n || x->type.dtype != y->type.dtype)
 			return false;
 		for (int64_t j = 0; j < x->n; j++)
-			if (!(fabs(x->v[j] - y->v[j]) <= tolerance * (1e-3 + fabs(x->v[j]))))
+			if (!near(x->v[j], y->v[j], tolerance))
 				return false;
 	}
 	return true;
