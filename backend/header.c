@@ -195,7 +195,7 @@ static void put_head(Header *h)
 
 static void put_errors(Header *h)
 {
-	static const struct { const char *name; int n; const char *sentence; } errors[] = {
+	static const struct { const char *name; int n; const char *why; } errors[] = {
 #define ERROR(name, number, sentence) {#name, number, sentence},
 #include "../runtime/errors.def"
 #undef ERROR
@@ -206,7 +206,7 @@ static void put_errors(Header *h)
 		text_printf(h->t, "\t%s_%s%s = %d%s /* %s */\n", h->m->name,
 			    errors[i].n ? "ERROR_" : "", errors[i].name, errors[i].n,
 			    i + 1 < COUNT(errors) ? "," : "",
-			    errors[i].sentence);
+			    errors[i].why);
 	put(h, "};\n"
 	       "/* A constant sentence, for other numbers too. */\n"
 	       "const char *@_error(int error);\n");
@@ -217,7 +217,7 @@ static void put_sizes(Header *h)
 	const Module *m = h->m;
 	const struct { const char *name; int64_t n; const char *what; } sizes[] = {
 		{"WIDTH", m->width, "H, of a token"}, {"EXPERTS", m->experts, "E"},
-		{"PICKS", h->picks ? type_elems(&h->picks->type) : 0, "K, of args.picks_in"},
+		{"PICKS", h->picks ? type_elems(&h->picks->type) : 0, "K, of picks_in"},
 		{"LOSSES", m->nlosses, "numbers behind args.losses"},
 	};
 
@@ -351,6 +351,7 @@ static void put_args(Header *h)
 	const Module *m = h->m;
 	Arena *a = h->t->arena;
 	bool in = ninputs(m) > 1, out = noutputs(m) > 1;
+	const char *name = m->name;
 
 	put(h, "\ntypedef struct @_args {\n");
 	field(h, "size_t", "size", "sizeof the structure");
@@ -363,14 +364,13 @@ static void put_args(Header *h)
 	field(h, "float          *", "losses",
 	      m->nlosses ? arena_printf(a, "[%d]; NULL: not computed", m->nlosses)
 			 : "none: NULL");
-	field(h, in ? arena_printf(a, "const %s_inputs *", m->name)
-		    : "const void *const *", "inputs", in ? "needed, unless T is 0" : "none: NULL");
-	field(h, out ? arena_printf(a, "const %s_outputs *", m->name) : "void *const *",
+	field(h, in ? arena_printf(a, "const %s_inputs *", name) : "const void *const *",
+	      "inputs", in ? "needed, unless T is 0" : "none: NULL");
+	field(h, out ? arena_printf(a, "const %s_outputs *", name) : "void *const *",
 	      "outputs", out ? "NULL: none is wanted" : "none: NULL");
 	put(h, "} @_args;\n\n");
 	if (m->group > 0)
-		text_printf(h->t, "/* In groups of %jd tokens, which do not see one another. */\n",
-			    (intmax_t)m->group);
+		text_printf(h->t, "/* In groups of %jd tokens. */\n", (intmax_t)m->group);
 	else if (m->group < 0)
 		put(h, "/* Each sequence is worked on alone. */\n");
 	put(h, "int @_run(@_session *session, const @_args *args);\n");
