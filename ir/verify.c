@@ -243,7 +243,8 @@ static bool check_fn(Verify *v, Fn *fn)
 bool verify(Module *m, const char **why)
 {
 	Arena *scratch = arena_new();
-	Verify v = {.m = m, .scratch = scratch, .fns.arena = scratch};
+	Verify v = {.m = m, .scratch = scratch, .fns.arena = scratch,
+		    .declared.arena = scratch};
 	bool ok = find_fns(&v) && verify_declarations(&v);
 
 	for (Fn *fn = m->fns; fn && ok; fn = fn->next)

@@ -12,6 +12,7 @@ typedef struct {
 	const Fn   *fn;
 	const Op   *op;                 /* where we are, for the message; or NULL */
 	Map         fns;                /* name -> Fn */
+	Map         declared;           /* "range sort name" -> Param, State, Panel */
 	Map         visible;            /* values that may be used here */
 	bool        in_kernel;
 	int         depth;
@@ -35,6 +36,8 @@ const Op *region_yield(const Region *); /* NULL: it does not end in one */
 
 /* verify_module.c: what stands before the functions, and how functions call each other */
 bool verify_declarations(Verify *);
+/* sort: parameter, state, panel; range -1: once.  NULL: there is none. */
+const void *verify_declared(Verify *, const char *sort, const char *name, int range);
 bool verify_calls(Verify *);
 
 #endif

@@ -7,14 +7,24 @@
 enum { DEEPEST_CALL = 256 };
 #define MOST_OPS ((int64_t)1 << 24)     /* of @layer with everything inlined */
 
-static bool once_named(Verify *v, Map *names, const char *sort, const char *name,
+static void **declaration(Verify *v, const char *sort, const char *name, int range)
+{
+	return map_text(&v->declared,
+			arena_printf(v->scratch, "%d %s %s", range, sort, name));
+}
+
+const void *verify_declared(Verify *v, const char *sort, const char *name, int range)
+{
+	return *declaration(v, sort, name, range);
+}
+
+static bool once_named(Verify *v, const void *what, const char *sort, const char *name,
 		       int range)
 {
-	char *key = arena_printf(v->scratch, "%d %s %s", range, sort, name);
-	void **place = map_text(names, key);
+	const void **place = (const void **)declaration(v, sort, name, range);
 	bool new = !*place;
 
-	*place = names;
+	*place = what;
 	return rule(v, *name, "a %s without a name", sort) &&
 	       rule(v, new, "two %ss '%s'", sort, name);
 }
@@ -66,7 +76,7 @@ static bool check_load(Verify *v, const Param *p)
 	return true;
 }
 
-static bool check_params(Verify *v, Map *names)
+static bool check_params(Verify *v)
 {
 	for (int i = 0; i < v->m->params.n; i++) {
 		const Param *p = &v->m->params.at[i];
@@ -75,14 +85,14 @@ static bool check_params(Verify *v, Map *names)
 		    !rule(v, p->type.level == LV_ONCE || p->type.level == LV_EXPERT,
 			  "parameter %s is neither once nor once an expert", p->name) ||
 		    !rule(v, p->type.dtype != DT_rows, "parameter %s of rows", p->name) ||
-		    !once_named(v, names, "parameter", p->name, range) ||
+		    !once_named(v, p, "parameter", p->name, range) ||
 		    (p->load && !check_load(v, p)))
 			return false;
 	}
 	return true;
 }
 
-static bool check_states(Verify *v, Map *names)
+static bool check_states(Verify *v)
 {
 	for (int i = 0; i < v->m->states.n; i++) {
 		const State *s = &v->m->states.at[i];
@@ -91,7 +101,7 @@ static bool check_states(Verify *v, Map *names)
 			  s->type.level == (s->scope == PER_SEQUENCE ? LV_SEQ : LV_ONCE),
 			  "state %s must be of level S per sequence, once per call",
 			  s->name) ||
-		    !once_named(v, names, "state", s->name, -1))
+		    !once_named(v, s, "state", s->name, -1))
 			return false;
 	}
 	return true;
@@ -105,7 +115,7 @@ static bool check_panel(Verify *v, const Panel *p)
 		  "panel %s has no entries", p->name))
 		return false;
 	for (int i = 0; i < p->nstreams; i++) {
-		const Param *w = param_find(v->m, p->streams[i], p->range);
+		const Param *w = verify_declared(v, "parameter", p->streams[i], p->range);
 		if (!rule(v, w && w->type.rank == 2 && w->type.dim[0] == p->n &&
 				 w->type.dim[1] == p->k,
 			  "panel %s: stream %s is no parameter [%jd, %jd]", p->name,
@@ -117,16 +127,15 @@ static bool check_panel(Verify *v, const Panel *p)
 
 bool verify_declarations(Verify *v)
 {
-	Map names = {.arena = v->scratch};
-
 	if (!rule(v, v->m->width >= 0 && v->m->experts >= 0 && v->m->picks >= 0 &&
 			 v->m->group >= -1, "a negative size of the layer") ||
-	    !check_ranges(v) || !check_params(v, &names) || !check_states(v, &names))
+	    !check_ranges(v) || !check_params(v) || !check_states(v))
 		return false;
-	for (int i = 0; i < v->m->panels.n; i++)
-		if (!once_named(v, &names, "panel", v->m->panels.at[i].name, -1) ||
-		    !check_panel(v, &v->m->panels.at[i]))
+	for (int i = 0; i < v->m->panels.n; i++) {
+		const Panel *p = &v->m->panels.at[i];
+		if (!once_named(v, p, "panel", p->name, -1) || !check_panel(v, p))
 			return false;
+	}
 	return true;
 }
 

@@ -32,7 +32,8 @@ static bool verify_param(Verify *v, const Op *op)
 
 	if (!name)
 		return false;
-	const Param *p = param_find(v->m, name, t->level == LV_EXPERT ? t->range : -1);
+	const Param *p = verify_declared(v, "parameter", name,
+					 t->level == LV_EXPERT ? t->range : -1);
 	return rule(v, p, "there is no such parameter once%s",
 		    t->level == LV_EXPERT ? " an expert" : "") &&
 	       has_type(v, op, &p->type);
@@ -122,7 +123,7 @@ static bool verify_tensor(Verify *v, const Op *op)
 static const State *state_named(Verify *v, const Op *op)
 {
 	const char *name = name_of(v, op);
-	const State *s = name ? state_find(v->m, name) : NULL;
+	const State *s = name ? verify_declared(v, "state", name, -1) : NULL;
 
 	rule(v, s, "there is no such state");
 	return s;
@@ -224,7 +225,7 @@ static bool verify_blockwise(Verify *v, const Op *op)
 
 static bool verify_unpack(Verify *v, const Op *op)
 {
-	const Panel *p = panel_find(v->m, attr_get_str(op, "panel", ""));
+	const Panel *p = verify_declared(v, "panel", attr_get_str(op, "panel", ""), -1);
 	const Attr *stream = attr_find(op, "stream");
 	bool found = false;
 
