@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * dead: drops ops whose results nobody reads.
  *
- * One backward walk is enough: readers stand behind what they read.  Value.id counts them. */
+ * One backward walk is enough: readers stand behind what they read; Value.id counts. */
 #include "kernel.h"
 
 static void count_reads(const Op *op, int by)

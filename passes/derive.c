@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * derive: weights that are computed from weights are computed once, when weights are packed:
+ * derive: weights that are computed from weights are computed once, when they are packed:
  *
  *   %t = kernel {weights=1, ..} { %w = param {name="w"} ..  %t.1 = transpose %w  .. }
  *

@@ -8,8 +8,8 @@
  *   5  what only reads a contraction's finished rows         its tail: softmax, top-k
  *   6  maps over the same rows                               one map
  *
- * One rule makes all of it legal: two kernels become one only if no third op reads from the
- * first and is read by the second (order.c). */
+ * One rule makes all of it legal: two kernels become one only if no third op reads from
+ * the first and is read by the second (order.c). */
 #include "fuse.h"
 
 #include <string.h>
@@ -33,8 +33,8 @@ static void join_names(Module *m, const Op *a, Op *b)
 					    attr_get_str(b, "name", "?")));
 }
 
-/* Where no loss is asked for, kernels that only lead to losses do not run: they stay apart
- * from those that always do. */
+/* Where no loss is asked for, kernels that only lead to losses do not run: they stay
+ * apart from those that always do. */
 static bool needed_alike(const Op *a, const Op *b)
 {
 	return attr_get_int(a, "loss", 0) == attr_get_int(b, "loss", 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * identity: ops that give one of their operands.
  *
- *   x + 0   x - 0   x * 1   x / 1   cast to its own type   stop   select on a constant  */
+ *   x + 0   x - 0   x * 1   x / 1   cast to its own type   stop   select on a constant */
 #include "kernel.h"
 
 #include <string.h>

@@ -8,14 +8,15 @@
  *   ..                            the ops of @f on the rows %r
  *   %y = collect .., %g
  *
- * After it there is no call, no `experts`, no function but the layer and what loads weights,
- * and every state of a sequence runs through a `scan` (scan.c). */
+ * After it there is no call, no `experts`, no function but the layer and what loads
+ * weights, and every state of a sequence runs through a `scan` (scan.c). */
 #include "kernel.h"
 
 #include <string.h>
 
 /* The body of a function in front of `at`; its results through results[]. */
-static void paste(Fn *into, const Region *body, Value *const *args, Op *at, Value **results)
+static void paste(Fn *into, const Region *body, Value *const *args, Op *at,
+		  Value **results)
 {
 	Module *m = into->module;
 	ValueMap map = {0};
@@ -60,13 +61,15 @@ static int find_range(const Module *m, int64_t first, int64_t count)
 }
 
 /* One range's experts on their rows, back in the slots of their tokens. */
-static Value *run_range(Fn *fn, Op *op, Value *pick, Value *v, const char *name, int range)
+static Value *run_range(Fn *fn, Op *op, Value *pick, Value *v, const char *name,
+			int range)
 {
 	Module *m = fn->module;
 	Fn *expert = fn_find(m, name);
 	bool by_slot = op->args[1]->type.rank == 2;
 
-	if (!expert || expert->body->nargs != 1 || expert->nouts != 1)
+	if (!expert || expert->body->nargs != 1 || expert->nouts != 1 ||
+	    expert->outs[0].rank != 1)
 		ice("experts of @%s, which does not fit", name);
 	Type rows = {.dtype = DT_rows, .level = LV_ROW, .range = range};
 	Op *group = put_op(op, OP_group, 1, &pick, &rows);
@@ -85,11 +88,8 @@ static Value *run_range(Fn *fn, Op *op, Value *pick, Value *v, const char *name,
 		attr_int(m, dispatch, "slot", 1);
 	Value *y;
 	paste(fn, expert->body, dispatch->outs, op, &y);
-	Type back = y->type;
-	back.level = LV_TOKEN;
-	back.range = 0;
-	back.dim[back.rank++] = y->type.rank ? y->type.dim[0] : 0;
-	back.dim[0] = pick->type.dim[0];
+	Type back = type_of(y->type.dtype, LV_TOKEN, 0, 2,
+			    (int64_t[]){pick->type.dim[0], y->type.dim[0]});
 	return put2(op, OP_collect, y, group->outs[0], &back);
 }
 

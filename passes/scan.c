@@ -91,6 +91,12 @@ static bool results_have(const Op *op, int bit)
 	return false;
 }
 
+static bool goes_inside(const Scan *s, const Op *op)
+{
+	return state_number(s, op) < 0 && results_have(op, LEADS) &&
+	       results_have(op, DEPENDS);
+}
+
 static void mark(Scan *s)
 {
 	Region *r = s->fn->body;
@@ -145,8 +151,7 @@ static void enter(Scan *s)
 	Op *last = s->nexts[0];
 
 	for (Op *op = s->fn->body->first; op; op = op->next)
-		if (state_number(s, op) < 0 && results_have(op, LEADS) &&
-		    results_have(op, DEPENDS))
+		if (goes_inside(s, op))
 			last = op;
 	s->scan = op_new(s->m, OP_scan, s->n, NEWN(s->m->arena, Value *, (size_t)s->n), 0);
 	s->scan->loc = s->nexts[0]->loc;
@@ -154,11 +159,10 @@ static void enter(Scan *s)
 	op_insert_before(last, s->scan);
 	for (Op *op = s->fn->body->first, *next; op; op = next) {
 		next = op->next;
-		if (state_number(s, op) >= 0 || !results_have(op, LEADS) ||
-		    !results_have(op, DEPENDS))
-			continue;
-		op_unlink(op);
-		op_append(s->body, op);
+		if (goes_inside(s, op)) {
+			op_unlink(op);
+			op_append(s->body, op);
+		}
 	}
 }
 

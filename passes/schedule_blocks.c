@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * schedule-blocks: how each contraction goes through registers and caches:
  *
- *   rows x vectors accumulators; each stream has cols = vectors / streams * lanes columns in
- *   a panel; kblock entries of k at a time where a whole panel would not stay in L2. */
+ *   rows x vectors accumulators; each stream has cols = vectors / streams * lanes columns
+ *   in a panel; kblock entries of k at a time where a whole panel would not stay in L2. */
 #include "kernel.h"
 
 static int64_t streams_of(const Op *k, const Type **a, const Type **w)

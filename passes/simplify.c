@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * simplify: what can be computed, merged, recognised or dropped before kernels are formed.
+ * simplify: computes, merges, recognises and drops what it can before kernels are formed.
  *
  *   %y = matmul %w, %e                 %e = collect %rows, %g
  *   %y = combine %rows, %w, %g
