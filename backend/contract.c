@@ -73,6 +73,13 @@ static Val share_of_next(Contract *c, Val task, Val tile)
 	return ll_select(l, left, ll_at(l, next, at), panel);
 }
 
+/* Several tiles are never lower than half of the highest: MR + 1 rows are cut in two. */
+static int lowest_far(const Contract *c)
+{
+	return MAX(1, (c->rows + 1) / 2);
+}
+
+/* tiles[h] of every height that occurs; NULL where one does not */
 static void call_tiles(Contract *c, Val call, Val task, Val *tiles, Val row, Val height,
 		       Val next)
 {
@@ -83,6 +90,8 @@ static void call_tiles(Contract *c, Val call, Val task, Val *tiles, Val row, Val
 	ll_here(l, other);
 	LLVMBuildUnreachable(l->b);
 	for (int h = 1; h <= c->rows; h++) {
+		if (!tiles[h])
+			continue;
 		LLVMBasicBlockRef here = ll_block(l, "height");
 		LLVMAddCase(choose, ll_i64(l, h), here);
 		ll_here(l, here);
@@ -140,7 +149,7 @@ void emit_contract(Emit *e, const Op *kernel, Step *step)
 	Val epilogue = emit_epilogue(&c);
 
 	for (int h = 1; h <= c.rows; h++) {
-		far[h] = emit_tile(&c, h, true, epilogue);
+		far[h] = h < lowest_far(&c) ? NULL : emit_tile(&c, h, true, epilogue);
 		near[h] = emit_tile(&c, h, false, epilogue);
 	}
 	step->contract = emit_driver(&c, step->name, far, near);
