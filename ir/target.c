@@ -102,8 +102,9 @@ static bool has_word(const char *words, const char *word)
 const Dot *target_dot(const Target *t, Dtype a, Dtype b)
 {
 	for (size_t i = 0; i < COUNT(dots); i++)
-		if (dots[i].a == a && dots[i].b == b && has_word(t->needs, dots[i].feature) &&
-		    (dots[i].bits == 0 || dots[i].bits == t->vector_bits))
+		if (dots[i].a == a && dots[i].b == b &&
+		    (dots[i].bits == 0 || dots[i].bits == t->vector_bits) &&
+		    has_word(t->needs, dots[i].feature))
 			return &dots[i];
 	return NULL;
 }

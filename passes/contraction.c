@@ -103,7 +103,7 @@ static bool sum_to_combine(Fn *fn, Op *op)
 {
 	const Value *x = op->args[0];
 	const Attr *over = attr_find(op, "over");
-	Type ones = {.dtype = DT_f32, .level = LV_ONCE, .rank = 1, .dim = {x->type.dim[0]}};
+	Type ones = type_of(DT_f32, LV_ONCE, 0, 1, x->type.dim);
 
 	if (!over || over->kind != AT_INT || (over->i != 0 && over->i != -2) ||
 	    !is_collected(x))

@@ -9,7 +9,8 @@ static bool small(const Type *t)
 {
 	int64_t n;
 
-	return t->level == LV_ONCE && shape_elems(t->dim, t->rank, &n) && n <= MAX_ENTRIES;
+	return t->level == LV_ONCE && shape_elems(t->dim, t->rank, &n) &&
+	       n <= MAX_ENTRIES;
 }
 
 static double entry(const Attr *a, int64_t i)

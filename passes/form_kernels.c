@@ -33,7 +33,8 @@ static void name_kernel(Form *f, Op *k, const char *base)
 	if (i == f->names.n)
 		vec_push(f->m->arena, &f->names, ((struct Named){base, 0}));
 	int n = ++f->names.at[i].n;
-	attr_str(f->m, k, "name", n == 1 ? base : arena_printf(f->m->arena, "%s.%d", base, n));
+	const char *name = n == 1 ? base : arena_printf(f->m->arena, "%s.%d", base, n);
+	attr_str(f->m, k, "name", name);
 }
 
 static const char *base_name(const Op *op)
@@ -85,13 +86,18 @@ static bool is_contraction(const Op *op)
 	       x->rank == 1 && w->rank == 2 && value_of_weights(op->args[1]);
 }
 
+static const Dot *dot_of(const Form *f, const Op *op)
+{
+	return target_dot(f->target, op->args[0]->type.dtype, op->args[1]->type.dtype);
+}
+
 /* A pair of operand types that some dot of the target takes: else through f32. */
 static const Dot *legal_dot(Form *f, Op *op)
 {
 	const Dot *dot;
 
 	for (int i = 0; i < 2; i++) {
-		dot = target_dot(f->target, op->args[0]->type.dtype, op->args[1]->type.dtype);
+		dot = dot_of(f, op);
 		Type type = op->args[i]->type;
 		if (dot)
 			return dot;
@@ -107,7 +113,7 @@ static const Dot *legal_dot(Form *f, Op *op)
 			attr_int(f->m, k, "weights", 1);
 		name_kernel(f, k, name);
 	}
-	dot = target_dot(f->target, op->args[0]->type.dtype, op->args[1]->type.dtype);
+	dot = dot_of(f, op);
 	if (!dot)
 		ice("%s has no dot for f32 and f32", f->target->name);
 	return dot;
@@ -119,7 +125,9 @@ static void form_contract(Form *f, Op *op)
 
 	materialise(f, op, 0);
 	const Op *w = op->args[1]->def;
-	const char *name = w->kind == OP_param ? attr_get_str(w, "name", "w") : base_name(op);
+	const char *name = attr_get_str(w, "name", "");
+	if (w->kind != OP_param)
+		name = base_name(op);
 	Op *k = kernel_wrap(f->fn, op, "contract", &op->outs[0]->type);
 	name_kernel(f, k, name);
 	attr_int(f->m, k, "rows", 1);

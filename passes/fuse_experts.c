@@ -27,10 +27,14 @@ static Kernels kernels_in(Arena *arena, const Region *r, const char *kind)
 	return list;
 }
 
-static void join_names(Module *m, const Op *a, Op *b)
+static void join_schedules(Module *m, const Op *a, Op *b)
 {
-	attr_str(m, b, "name", arena_printf(m->arena, "%s+%s", attr_get_str(a, "name", "?"),
-					    attr_get_str(b, "name", "?")));
+	const char *first = attr_get_str(a, "name", "?");
+	const char *second = attr_get_str(b, "name", "?");
+
+	attr_str(m, b, "name", arena_printf(m->arena, "%s+%s", first, second));
+	attr_int(m, b, "vectors", attr_get_int(a, "vectors", 1) +
+				  attr_get_int(b, "vectors", 1));
 }
 
 /* Where no loss is asked for, kernels that only lead to losses do not run: they stay
@@ -52,9 +56,7 @@ static bool share_input(Fuse *f, Region *r)
 			    !needed_alike(a, b) || op_reads(b, a) ||
 			    path_between(a, b))
 				continue;
-			attr_int(f->m, b, "vectors", attr_get_int(a, "vectors", 1) +
-							     attr_get_int(b, "vectors", 1));
-			join_names(f->m, a, b);
+			join_schedules(f->m, a, b);
 			kernel_merge(f->fn, a, b);
 			region_sort(f->arena, r);
 			changed = true;

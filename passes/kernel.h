@@ -13,7 +13,7 @@ bool schedule_blocks(Module *, PassContext *);
 bool pack(Module *, PassContext *);
 
 /* kernel.c */
-bool    op_is_source(const Op *);       /* cheaper to repeat in every kernel than to keep */
+bool    op_is_source(const Op *);       /* cheaper to repeat in each kernel than to keep */
 bool    kernel_is(const Op *, const char *kind);
 bool    kernels_alike(const Op *, const Op *);          /* over the same rows */
 bool    kernel_of_weights(const Op *);  /* computes weights from weights alone */
@@ -21,13 +21,13 @@ bool    value_of_weights(const Value *);                /* a param or such a ker
 const char *over_word(Arena *, const Type *);           /* T, R0, S, once, E0 */
 /* The kernel of one op, in its place.  Operands that are sources are copied inside. */
 Op     *kernel_wrap(Fn *, Op *, const char *kind, const Type *over);
-/* The ops of `from` in front of those of `into`, which yields what is still read of both. */
+/* The ops of `from` in front of those of `into`, which yields what is read of both. */
 void    kernel_merge(Fn *, Op *from, Op *into);
 void    kernel_take_schedule(Op *kernel, const Op *from);       /* all attributes */
 /* Drops results that nobody reads, copies of one source, and ops left without a reader;
  * the kernel itself when nothing of it is read. */
 void    kernel_tidy(Fn *, Op *);
-void    kernel_drop_unread(Fn *, Op *);         /* tidy, where sources stand as they should */
+void    kernel_drop_unread(Fn *, Op *);         /* tidy, but for the sources */
 Op     *kernel_yield(const Op *);
 Value  *kernel_inside(const Value *out);        /* what a kernel's result is inside it */
 Op     *kernel_first(const Op *kernel, OpKind); /* the first op of that kind, or NULL */
@@ -36,7 +36,7 @@ void    region_replace(Region *, Value *old, Value *new);
 /* order.c: a region's ops as a graph.  From clear_numbers on, all that is said here of
  * kernels and order finds every Value.id 0 and leaves it so. */
 void    clear_numbers(Fn *);
-bool    op_reads(const Op *, const Op *def);    /* in its operands or inside its regions */
+bool    op_reads(const Op *, const Op *def);    /* in operands or inside its regions */
 /* Whether `to` reads from `from` by way of a third op, so that the two cannot become one;
  * `from` stands before `to`. */
 bool    path_between(Op *from, const Op *to);
@@ -44,7 +44,7 @@ bool    path_between(Op *from, const Op *to);
 void    region_sort(Arena *, Region *);
 
 /* cse.c */
-bool    ops_equal(const Op *, const Op *);      /* same kind, operands, attributes, types */
+bool    ops_equal(const Op *, const Op *);      /* kind, operands, attributes, types */
 
 /* put.c: a new op in front of another; type NULL: inferred */
 Op     *put_op(Op *before, OpKind, int nargs, Value **args, const Type *);
@@ -56,7 +56,7 @@ Value  *put_const(Op *before, const Type *, const double *values, int n);
 /* scan.c: inline-std's second half */
 bool    form_scans(Fn *);
 
-/* fold.c, cse.c, dead.c, identity.c, contraction.c: simplify's parts; true means changed */
+/* fold.c, cse.c, dead.c, identity.c, contraction.c: simplify's parts; true: changed */
 bool    const_value(const Value *, double *);     /* a constant of equal entries */
 bool    fold_constants(Fn *);
 bool    merge_equal(Fn *);

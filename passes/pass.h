@@ -19,18 +19,18 @@
  *                               scalars, [n] values of `over`, weights [n], constants,
  *                               dispatch {slot} of a T-level [k] value (a row's gate)
  *                    combine    (optional, over R<i>) the sink; then EW finish ops at T on [n]
- *                    tail       (attribute tail=1, over=T or S) all that follows the linears:
- *                               any map ops of the finished row, a router's softmax and
+ *                    tail       (attribute tail=1, over=T or S) all behind the linears: any
+ *                               map ops of the finished row, a router's softmax and
  *                               top-k; what it captures besides exists once
  *                  The left operand has the dot's type already (casts stand in map kernels).
  *   kind=cross     one op with over=tokens or over=sequence; over: its operand's level
  *   kind=group     one `group`
  *   kind=draw      nothing: uniform and normal may stand in any map kernel
  *
- * Sources (param, const, iota, tokens, step, position) are repeated in each kernel, in front
- * of its other ops; what matters is the order of these.  `collect` and an unfused `combine`
- * stand in maps over T and read rows of R from memory.  Marks: loss=1 only losses need it,
- * weights=1 computes weights from weights (until pack).
+ * Sources (param, const, iota, tokens, step, position) are repeated in each kernel, in
+ * front of its other ops; what matters is the order of these.  `collect` and an unfused
+ * `combine` stand in maps over T and read rows of R from memory.  Marks: loss=1 only losses
+ * need it, weights=1 computes weights from weights (until pack).
  *
  *   form-kernels gives each contraction a legal schedule: rows=1, one vector a stream
  *   schedule-blocks adds  rows, vectors (register tile), cols (columns of each stream in a

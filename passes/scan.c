@@ -153,7 +153,8 @@ static void enter(Scan *s)
 	for (Op *op = s->fn->body->first; op; op = op->next)
 		if (goes_inside(s, op))
 			last = op;
-	s->scan = op_new(s->m, OP_scan, s->n, NEWN(s->m->arena, Value *, (size_t)s->n), 0);
+	Value **states = NEWN(s->m->arena, Value *, (size_t)s->n);
+	s->scan = op_new(s->m, OP_scan, s->n, states, 0);
 	s->scan->loc = s->nexts[0]->loc;
 	s->body = op_add_region(s->m, s->fn, s->scan);
 	op_insert_before(last, s->scan);

@@ -2,7 +2,7 @@
  * schedule-blocks: how each contraction goes through registers and caches:
  *
  *   rows x vectors accumulators; each stream has cols = vectors / streams * lanes columns
- *   in a panel; kblock entries of k at a time where a whole panel would not stay in L2. */
+ *   in a panel; kblock entries of k at a time where a panel would not stay in L2. */
 #include "kernel.h"
 
 static int64_t streams_of(const Op *k, const Type **a, const Type **w)
@@ -31,7 +31,7 @@ static int64_t vectors_each(int64_t n, int64_t most, int64_t lanes)
 			best = v;
 		}
 	}
-	/* a narrow tile loads each row entry more often: an eighth of padding is cheaper */
+	/* a narrow tile loads row entries more often: an eighth of padding is cheaper */
 	int64_t wide = most * lanes, padded = (n + wide - 1) / wide * wide;
 	return padded - n <= n / 8 ? most : best;
 }

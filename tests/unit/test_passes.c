@@ -4,9 +4,9 @@
  *
  *     // expect PASS[,PASS..] [TARGET]
  *
- * and the module that these passes make of it.  MOEC_BLESS=1 rewrites the second half.  Each
- * dump must parse back to itself, and the reference interpreter must compute the same before
- * and after every pass of the whole pipeline, whatever is skipped. */
+ * and the module that these passes make of it.  MOEC_BLESS=1 rewrites the second half.
+ * Each dump must parse back to itself, and the reference interpreter must compute the same
+ * before and after every pass of the whole pipeline, whatever is skipped. */
 #include "../../ir/eval.h"
 #include "../../passes/pass.h"
 #include "unit.h"
@@ -44,7 +44,8 @@ static Golden read_golden(Arena *a, const char *path)
 	MUST(line != NULL);
 	g.input = arena_strndup(a, text, (size_t)(line - text));
 	g.expected = strchr(line, '\n') + 1;
-	line = arena_strndup(a, line + strlen(marker), strcspn(line + strlen(marker), "\n"));
+	line += strlen(marker);
+	line = arena_strndup(a, line, strcspn(line, "\n"));
 	char *list = strtok_r(line, " ", &rest);
 	g.target = strtok_r(NULL, " ", &rest);
 	for (char *p = strtok_r(list, ",", &rest); p; p = strtok_r(NULL, ",", &rest))
@@ -188,8 +189,8 @@ static const void *get_weight(WeightSource *source, const Param *p, int64_t expe
 		return derive(w, p, fn, expert);
 	void *at = arena_alloc(w->arena, (size_t)n * 4);
 	if (dtype_info[p->type.dtype].computed && p->type.dtype != DT_f32)
-		for (int64_t i = 0; i < n; i++)
-			((int32_t *)at)[i] = (int32_t)((i * 7 + 3) % MAX(p->type.axis, 5));
+		for (int64_t i = 0, axis = MAX(p->type.axis, 5); i < n; i++)
+			((int32_t *)at)[i] = (int32_t)((i * 7 + 3) % axis);
 	else
 		random_normals(p->type.dtype, at, 0, n, 1,
 			       name_hash(p->name) + (uint64_t)expert, 0.4);
@@ -241,7 +242,9 @@ static bool same_results(const EvalResult *a, const EvalResult *b, bool derived)
 		return false;
 	for (int i = 0; i < a->nouts; i++) {
 		const Tensor *x = &a->outs[i], *y = &b->outs[i];
-		double tolerance = x->type.dtype == DT_bf16 ? 0x1p-7 : derived ? 1e-5 : 1e-9;
+		double tolerance = derived ? 1e-5 : 1e-9;
+		if (x->type.dtype == DT_bf16)
+			tolerance = 0x1p-7;
 		if (x->n != y->n || x->type.dtype != y->type.dtype)
 			return false;
 		for (int64_t j = 0; j < x->n; j++)
@@ -251,8 +254,8 @@ static bool same_results(const EvalResult *a, const EvalResult *b, bool derived)
 	return true;
 }
 
-/* Before inline-std a state has no row a token, and a gate that is the same for all tokens
- * has one entry for all. */
+/* Before inline-std a state has no row a token, and a gate that is the same for all has
+ * one entry for all. */
 static bool has_meaning(const Module *m)
 {
 	for (const Op *op = m->fns->body->first; op; op = op->next)
@@ -265,7 +268,7 @@ static bool has_meaning(const Module *m)
 static void check_meaning(const Golden *g, const char *skipped)
 {
 	Module *m = parse(g, g->input);
-	bool tensor_level = !m->target;
+	bool tensor_level = !m->target, derived;
 
 	if (!has_meaning(m))
 		run(g, m, "inline-std");
@@ -278,10 +281,12 @@ static void check_meaning(const Golden *g, const char *skipped)
 			continue;
 		run(g, m, passes[i].name);
 		EvalResult after = evaluate(g, m);
-		bool same = same_results(&before, &after, fn_find(m, "derived.0") != NULL);
+		derived = fn_find(m, "derived.0") != NULL;
+		bool same = same_results(&before, &after, derived);
 		if (!same)
-			printf("%s: %s changes what is computed (%s skipped)\n%s\n", g->path,
-			       passes[i].name, skipped ? skipped : "nothing", print(g, m));
+			printf("%s: %s changes what is computed (%s skipped)\n%s\n",
+			       g->path, passes[i].name, skipped ? skipped : "nothing",
+			       print(g, m));
 		CHECK(same);
 	}
 }

@@ -115,7 +115,7 @@ static void test_from(void)
 
 	const Op *kernel = first_op(&r, OP_kernel);
 	MUST(kernel != NULL);
-	SAME_TEXT(attr_get_str(kernel, "kind", ""), "map");     /* matmul was not made linear */
+	SAME_TEXT(attr_get_str(kernel, "kind", ""), "map");     /* matmul stayed */
 	end(&r);
 }
 
