@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-	LEAST_RUNS = 7, MOST_RUNS = 2000, MOST_COPIES = 2048, MOST_SETS = 512, TRIES = 3,
+	LEAST_RUNS = 7, MOST_RUNS = 2000, MOST_COPIES = 2048, MOST_SETS = 512, TRIES = 6,
 	POOL_BYTES = 64 << 20, DEFAULT_LLC = 32 << 20,
 };
 #define ENOUGH_MS 800.0
@@ -209,8 +209,8 @@ static bool measure(Runner *r, int64_t tokens, BenchRow *row)
 
 	if (ok)
 		make_outputs(r, a, &c);
+	double read = 0, peak = 0;
 	for (int i = 0; ok && i < TRIES; i++) {
-		double read = 0, peak = 0;
 		probe_all(r, &read, &peak);
 		ok = time_calls(r, &c, row);
 		probe_all(r, &read, &peak);

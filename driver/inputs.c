@@ -152,24 +152,42 @@ static void convert(const Type *t, const Npy *npy, Input *in)
 	}
 }
 
-/* An integer that chooses along an axis somewhere has that axis's length, else 0. */
+static int64_t chosen_axis(const Module *m, const Region *r, const Value *v);
+
+/* How long the axis is that an integer chooses along in this op; 0: it does not. */
+static int64_t axis_of_use(const Module *m, const Op *op, int arg)
+{
+	const Type *from = &op->args[0]->type;
+	const Fn *fn;
+
+	switch (op->kind) {
+	case OP_index:
+		return op->outs[0]->type.axis;
+	case OP_gather:
+		return arg == 1 && from->rank ? from->dim[0] : 0;
+	case OP_take:
+		return arg == 1 && from->rank ? from->dim[from->rank - 1] : 0;
+	case OP_call:
+		fn = fn_find(m, attr_get_str(op, "fn", ""));
+		return fn && arg < fn->body->nargs
+			       ? chosen_axis(m, fn->body, fn->body->args[arg]) : 0;
+	default:
+		return 0;
+	}
+}
+
 static int64_t chosen_axis(const Module *m, const Region *r, const Value *v)
 {
-	for (const Op *op = r->first; op; op = op->next)
-		for (int i = 0; i < op->nargs; i++) {
-			const Fn *fn = NULL;
-			int64_t axis = 0;
-			if (op->args[i] != v)
-				continue;
-			if (op->kind == OP_index)
-				return op->outs[0]->type.axis;
-			if (op->kind == OP_call)
-				fn = fn_find(m, attr_get_str(op, "fn", ""));
-			if (fn && i < fn->body->nargs)
-				axis = chosen_axis(m, fn->body, fn->body->args[i]);
-			if (axis)
-				return axis;
-		}
+	for (const Op *op = r->first; op; op = op->next) {
+		int64_t axis = 0;
+		for (int i = 0; i < op->nargs && !axis; i++)
+			if (op->args[i] == v)
+				axis = axis_of_use(m, op, i);
+		for (int i = 0; i < op->nregions && !axis; i++)
+			axis = chosen_axis(m, op->regions[i], v);
+		if (axis)
+			return axis;
+	}
 	return 0;
 }
 

@@ -20,22 +20,11 @@ const Target *need_target(const Job *job)
 	return job->opt->target;
 }
 
-/* The last pass that IR text has behind it; NULL: none. */
+/* The last pass that IR text certainly has behind it; NULL: none.  Those between the two
+ * leave what they have done already as it is. */
 static const char *passes_done(const Module *m)
 {
-	const char *done = NULL;
-
-	if (!m->target)
-		return NULL;
-	if (m->panels.n > 0)
-		return "pack";
-	for (const Op *op = m->fns->body->first; op; op = op->next)
-		if (op->kind == OP_kernel) {
-			if (attr_find(op, "rows"))
-				return "schedule-blocks";
-			done = "form-kernels";
-		}
-	return done;
+	return m->panels.n > 0 ? "pack" : m->target ? "form-kernels" : NULL;
 }
 
 bool compile_module(const Job *job, Module *m, FILE *dumps)

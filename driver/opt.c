@@ -16,12 +16,6 @@ int command_opt(const Job *job)
 		m = source_module(&s);
 	else
 		diag_error(job->diag, (Loc){.file = job->opt->src}, "not a .mir file");
-	if (m && !m->target && !job->opt->passes) {
-		diag_error(job->diag, (Loc){.file = job->opt->src}, "it names no target");
-		diag_fix(job->diag,
-			 "write `target \"x86-64-v4\"` as the first line of the module");
-		m = NULL;
-	}
 	if (m && compile_module(job, m, NULL))
 		ok = write_ir(job, m);
 	source_close(&s);
