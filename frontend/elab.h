@@ -2,9 +2,9 @@
  * elab: the elaborator, an abstract interpreter that checks a program and emits its IR.
  *
  * A layer is run once, for one token.  What is known now (numbers, texts, config) is
- * computed on the spot, the rest becomes ops.  A function is run once a call, in a frame and
- * an IR function of its own.  After a mistake a value is V_POISON and everything made of it
- * stays silent, so that one mistake is reported once. */
+ * computed on the spot, the rest becomes ops.  A function is run once a call, in a frame
+ * and an IR function of its own.  After a mistake a value is V_POISON and everything made
+ * of it stays silent, so that one mistake is reported once. */
 #ifndef MOEC_ELAB_H
 #define MOEC_ELAB_H
 
@@ -15,10 +15,13 @@ enum {
 	MAX_PICKS      = 4096,
 	MAX_EXPERTS    = 16384,
 	MAX_FOR        = 100000,        /* rounds of one `for` */
-	MAX_STEPS      = 4000000,       /* nodes evaluated in all */
+	MAX_STEPS      = 1000000,       /* nodes evaluated in all */
+	MAX_DEPTH      = 300,           /* expressions and statements in one another */
+	MAX_NAMES      = 1000,          /* of a scope; definitions of a file */
+	MAX_ERRORS     = 200,
 	MAX_OPS        = 200000,        /* ops of the layer's functions */
-	MAX_LOAD_OPS   = 4000000,       /* ops of the load functions */
-	MAX_CALLS      = 20000,         /* function instances */
+	MAX_LOAD_OPS   = 1000000,       /* ops of the load functions */
+	MAX_CALLS      = 5000,          /* function instances */
 	MAX_FRAMES     = 100,           /* calls inside calls */
 	MAX_ITEMS      = 65536,         /* of a constant list */
 	MAX_STRING     = 4096,
@@ -40,7 +43,8 @@ struct Val {
 	const char *s;                  /* V_STR */
 	const char *origin;             /* where it stands in config.json, or NULL */
 	const Val  *item;               /* V_LIST */
-	int         n;
+	int         n, depth;           /* its length; lists in lists */
+	int64_t     entries;            /* of all of them */
 	json_t     *json;               /* V_JSON: an object or an array */
 	Value      *v;                  /* V_IR; V_BLOCKS: the scales */
 	int64_t     rows, cols;         /* V_BLOCKS */
@@ -68,6 +72,7 @@ typedef struct Binding {
 
 struct Scope {
 	Binding *first, **last;
+	int      n;
 	Scope   *up;
 };
 
@@ -94,13 +99,12 @@ struct Frame {
 	int         range;              /* of experts, or -1 */
 	bool        policy;             /* in a policy: matrix inputs are not rounded */
 	bool        layout;             /* in `weights`: strings are tensors */
-	int         regions, base;      /* ifs and repeats around this place, and the call */
+	int         regions, base;      /* ifs and repeats around it; around its call */
 	int         in_for;
 	int         token_if;           /* line of the enclosing token-level if, or 0 */
 	bool        returned;
 	bool        effects, params;    /* it has a `next`; it made parameters */
 	Val         ret[MAX_ARGS];
-	Loc         ret_loc[MAX_ARGS];
 	int         nret;
 	Vec(Gone)   gone;
 };
@@ -193,14 +197,14 @@ typedef struct Elab {
 	Frame           *frame;
 	Scope           *family;        /* constants of the family */
 	bool             training, lowering, in_family;
-	bool             inline_next;   /* the next call goes into the caller's function */
+	bool             inline_next;   /* the next call stays in the caller's function */
 	int              errors;        /* of this run, muted ones too */
 	int              mute;          /* > 0: a trial */
 	int              probe;         /* > 0: left of `??` */
 	bool             absent;        /* something left of `??` is missing */
 	bool             fatal;         /* a bound is passed: stop everywhere */
 	int64_t          steps, ops, max_ops;
-	int              nframes, ncalls, sites, stamp;
+	int              depth, ncalls, sites, stamp;
 	Vec(CallSite)    calls;
 	Vec(Said)        said;
 	Vec(NameCount)   names;
@@ -227,7 +231,7 @@ Val  val_bool(bool);
 Val  val_str(const char *);
 Val  val_none(void);
 Val  val_ir(Value *);                   /* NULL: poison */
-Val  val_list(Elab *, const Val *, int n);
+Val  val_list(Elab *, const Val *, int n, Loc);
 bool val_const(const Val *);            /* neither IR nor poison */
 bool val_same(const Val *, const Val *);
 bool is_whole(double, double low, double high);
@@ -242,7 +246,7 @@ Val  interpolate(Elab *, const char *text, Loc);
 /* elab_scope.c: names, files and functions */
 Scope      *scope_new(Elab *, Scope *up);
 Binding    *scope_find(const Scope *, const Scope *stop, const char *name);
-Binding    *scope_add(Elab *, Scope *, const char *name, Val, Loc);
+Binding    *scope_add(Elab *, Scope *, const char *name, Val, Loc);     /* never NULL */
 void        bind_name(Elab *, const char *name, Val, Loc);
 void        scope_push(Elab *);
 void        scope_pop(Elab *, const char *block, int line);
@@ -292,6 +296,7 @@ void   trial_undo(Elab *, Mark);
 
 /* elab_expr.c, elab_op.c, elab_index.c: expressions */
 Val    eval(Elab *, const Node *);
+bool   may_go_on(Elab *, const Node *);         /* within the bounds on steps and depth */
 Val    eval_operator(Elab *, Operator, Val, Val, const Node *);
 Val    eval_unary(Elab *, Operator, Val, Loc);
 Val    eval_subscript(Elab *, const Node *);
@@ -328,7 +333,7 @@ HANDLER(do_size); HANDLER(do_linear); HANDLER(do_random); HANDLER(do_blockwise);
 HANDLER(do_mxfp4); HANDLER(do_require);
 
 /* elab_call.c: functions */
-int  call_node(Elab *, const Node *call, Val *outs);    /* any call; values given, -1: poison */
+int  call_node(Elab *, const Node *call, Val *outs);    /* how many; -1: poison */
 int  call_function(Elab *, const Node *def, Unit *, const Node *call, const Val *first,
 		   Val *outs);
 int  call_layer(Elab *, const Node *def, const Node *call, Val *outs);
@@ -363,12 +368,14 @@ Val    experts_cost(Elab *, bool bytes, Loc);
 Val    weighted_experts(Elab *, const Node *, bool *taken);
 void   check_policy(Elab *, const Node *call, const char *name, Val *pick, Val *weight);
 void   check_states(Elab *, Layer *);
-Value *param_make(Elab *, const char *name, Type, bool has_init, double init, bool step, Loc);
+Value *param_make(Elab *, const char *name, Type, bool has_init, double init, bool step,
+		  Loc);
 
 /* elab_depend.c: who depends on what */
 void        check_causal(Elab *, Layer *);
-const Op   *find_ordered(Elab *, Value *);      /* over all tokens, and no sum or extremum */
-const Op   *find_waiting(Elab *, Value *, const char *state);   /* over tokens, of a state */
+/* An op over the tokens that is no sum or extremum; one that looks at a state. */
+const Op   *find_ordered(Elab *, Value *);
+const Op   *find_waiting(Elab *, Value *, const char *state);
 const char *over_text(Elab *, const Op *);
 
 /* elab_weights.c, elab_stored.c: where weights lie, and as what */
@@ -380,7 +387,7 @@ typedef struct {
 	const WeightsBlock *block;
 } Setting;
 typedef Vec(Setting) Settings;
-void   collect_settings(Elab *, const WeightsBlock *, const Node *, int first, Settings *);
+void collect_settings(Elab *, const WeightsBlock *, const Node *, int first, Settings *);
 Frame *layout_frame(Elab *, Layer *, Fn *, Region *);
 const char *layout_prefix(Elab *, const WeightsBlock *);
 Dtype  stored_dtype(Elab *, const Node *layer);

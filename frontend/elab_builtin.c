@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * elab_builtin: the table of the language's functions, and how their arguments are read. */
+ * elab_builtin: the table of the language's functions, and reading their arguments. */
 #include "elab.h"
 
 #include <math.h>
@@ -67,7 +67,8 @@ static const Builtin builtins[] = {
 };
 
 const char *const value_names[] = {
-	"T", "width", "stack", "position", "training", "step", "config", "inf", "flops", "bytes",
+    "T",    "width",  "stack", "position", "training",
+    "step", "config", "inf",   "flops",    "bytes",
 };
 const int value_count = COUNT(value_names);
 
@@ -95,7 +96,8 @@ static int place_of(const Builtin *b, const char *name)
 /* The words behind `over:` and a type are no values. */
 static bool is_word(const Builtin *b, int place)
 {
-	return strcmp(b->names[place], "over") == 0 || strcmp(b->names[place], "type") == 0;
+	return strcmp(b->names[place], "over") == 0 ||
+	       strcmp(b->names[place], "type") == 0;
 }
 
 static bool read_args(Elab *e, const Builtin *b, const Node *call, Args *args)
@@ -119,8 +121,10 @@ static bool read_args(Elab *e, const Builtin *b, const Node *call, Args *args)
 			while (n < 4 && b->names[n])
 				n++;
 			const char *fix = fix_near(e, k->s, b->names, n);
-			say(e, k->loc, fix ? fix : arena_printf(e->a, "it has %s",
-								list_text(e, b->names, n)),
+			say(e, k->loc,
+			    fix ? fix
+				: arena_printf(e->a, "it has %s",
+					       list_text(e, b->names, n)),
 			    "%s has no argument `%s`", b->name, k->s);
 			return false;
 		}
@@ -171,7 +175,8 @@ static Val width_value(Elab *e, Loc loc)
 	for (Frame *f = e->frame; f; f = f->layout ? f->caller : NULL)
 		if (f->width.kind == V_NUM)
 			return f->width;
-	say(e, loc, NULL, "`width` is the length of the first argument, which is no vector here");
+	say(e, loc, NULL,
+	    "`width` is the length of the first argument, which is no vector here");
 	return val_poison();
 }
 

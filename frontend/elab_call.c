@@ -66,8 +66,8 @@ static bool named_arg(Elab *e, CallArgs *c, const Node *k)
 	for (int i = 0; i < c->n; i++)
 		names[i] = c->def->kids[i]->s;
 	const char *fix = fix_near(e, k->s, names, c->n);
-	say(e, k->loc, fix ? fix : params_text(e, c->def, c->n), "%s has no argument `%s`",
-	    c->def->s, k->s);
+	say(e, k->loc, fix ? fix : params_text(e, c->def, c->n),
+	    "%s has no argument `%s`", c->def->s, k->s);
 	return false;
 }
 
@@ -89,7 +89,8 @@ static bool defaults(Elab *e, CallArgs *c, Loc loc)
 		c->arg[i] = eval(e, p->kids[0]);
 		c->given[i] = true;
 		if (c->arg[i].kind == V_IR) {
-			say(e, p->loc, NULL, "the default of `%s` must be a constant", p->s);
+			say(e, p->loc, NULL, "the default of `%s` must be a constant",
+			    p->s);
 			ok = false;
 		}
 	}
@@ -106,8 +107,8 @@ static bool match(Elab *e, CallArgs *c, const Node *call, const Val *first)
 		return false;
 	}
 	if (first && c->n == 0) {
-		say(e, call->loc, "its first parameter is the token", "%s has no parameter",
-		    c->def->s);
+		say(e, call->loc, "its first parameter is the token",
+		    "%s has no parameter", c->def->s);
 		return false;
 	}
 	if (first)
@@ -131,8 +132,8 @@ static bool match(Elab *e, CallArgs *c, const Node *call, const Val *first)
 		return false;
 	for (int i = 0; i < c->n; i++)
 		if (!c->given[i]) {
-			say(e, call->loc, params_text(e, c->def, c->n), "%s lacks its argument `%s`",
-			    c->def->s, c->def->kids[i]->s);
+			say(e, call->loc, params_text(e, c->def, c->n),
+			    "%s lacks its argument `%s`", c->def->s, c->def->kids[i]->s);
 			return false;
 		}
 	return true;
@@ -151,7 +152,8 @@ static bool may_call(Elab *e, const Node *def, Loc loc)
 
 	for (Frame *f = e->frame; f; f = f->caller, depth++)
 		if (f->def == def) {
-			say(e, loc, NULL, "%s calls itself; there is no recursion", def->s);
+			say(e, loc, NULL, "%s calls itself; there is no recursion",
+			    def->s);
 			return false;
 		}
 	if (depth >= MAX_FRAMES) {
@@ -252,7 +254,7 @@ static void close_frame(Elab *e, Fn *fn, Frame *f, Value **args, int nargs, Laye
 	}
 }
 
-/* The parameters of the function become names of its frame, run-time ones arguments of fn. */
+/* Parameters become names of the frame; those known at run time arguments of its fn. */
 static int bind_params(Elab *e, Frame *f, const CallArgs *c, Value **args)
 {
 	int n = 0;
@@ -269,7 +271,8 @@ static int bind_params(Elab *e, Frame *f, const CallArgs *c, Value **args)
 	return n;
 }
 
-static int run_body(Elab *e, const CallArgs *c, Frame *f, Layer *names, bool own, Val *outs)
+static int run_body(Elab *e, const CallArgs *c, Frame *f, Layer *names, bool own,
+		    Val *outs)
 {
 	Value *args[MAX_ARGS];
 
@@ -284,7 +287,8 @@ static int run_body(Elab *e, const CallArgs *c, Frame *f, Layer *names, bool own
 	f->caller->effects = f->caller->effects || f->effects;
 	f->caller->params = f->caller->params || f->params;
 	if (!f->returned && e->errors == errors && !e->fatal)
-		say(e, c->def->loc, "end it with `return`", "%s returns nothing", c->def->s);
+		say(e, c->def->loc, "end it with `return`", "%s returns nothing",
+		    c->def->s);
 	if (!f->returned)
 		f->nret = 0;
 	if (names)
@@ -296,8 +300,8 @@ static int run_body(Elab *e, const CallArgs *c, Frame *f, Layer *names, bool own
 	return f->returned ? f->nret : -1;
 }
 
-int call_function(Elab *e, const Node *def, Unit *unit, const Node *call, const Val *first,
-		  Val *outs)
+int call_function(Elab *e, const Node *def, Unit *unit, const Node *call,
+		  const Val *first, Val *outs)
 {
 	Layer *names = e->layer->route_call ? e->layer : NULL;
 	bool own = !e->inline_next && !e->frame->layout;
@@ -311,10 +315,19 @@ int call_function(Elab *e, const Node *def, Unit *unit, const Node *call, const 
 		if (c.arg[i].kind == V_POISON)
 			return -1;
 	Frame *f = NEW(e->a, Frame);
-	*f = (Frame){.caller = up, .call = call->loc, .def = def, .name = def->s, .unit = unit,
-		     .fn = up->fn, .region = up->region, .range = up->range,
-		     .policy = up->policy || def->kind == N_POLICY, .layout = up->layout,
-		     .regions = up->regions, .base = up->regions, .token_if = up->token_if,
+	*f = (Frame){.caller = up,
+		     .call = call->loc,
+		     .def = def,
+		     .name = def->s,
+		     .unit = unit,
+		     .fn = up->fn,
+		     .region = up->region,
+		     .range = up->range,
+		     .policy = up->policy || def->kind == N_POLICY,
+		     .layout = up->layout,
+		     .regions = up->regions,
+		     .base = up->regions,
+		     .token_if = up->token_if,
 		     .width = c.n ? width_of(&c.arg[0]) : val_poison()};
 	f->prefix = c.instance ? arena_printf(e->a, "%s%s.", up->prefix, c.instance)
 			       : up->prefix;
@@ -335,7 +348,8 @@ static void say_no_function(Elab *e, const Node *callee)
 	const char *const *names = function_names(e, &n);
 
 	if (scope_find(e->frame->scope, NULL, callee->s))
-		say(e, callee->loc, NULL, "`%s` is a value and cannot be called", callee->s);
+		say(e, callee->loc, NULL, "`%s` is a value and cannot be called",
+		    callee->s);
 	else
 		say(e, callee->loc, fix_near(e, callee->s, names, n),
 		    "there is no function `%s`", callee->s);

@@ -82,7 +82,7 @@ static Walk begin(Elab *e, Value *from)
 	return w;
 }
 
-/* Whether a result depends on other tokens at all; cumsum over a sequence looks back only. */
+/* What an op looks over, other tokens at all. */
 static const char *crosses(const Op *op)
 {
 	const char *over = attr_get_str(op, "over", NULL);
@@ -92,6 +92,7 @@ static const char *crosses(const Op *op)
 	return over;
 }
 
+/* A cumsum over a sequence looks back only. */
 static bool looks_ahead(const Op *op)
 {
 	const char *over = crosses(op);
@@ -109,7 +110,8 @@ const char *over_text(Elab *e, const Op *op)
 	for (size_t i = 0; i < COUNT(names); i++)
 		if (names[i].kind == op->kind)
 			name = names[i].name;
-	return arena_printf(e->a, "`%s(.. over: %s)`", name, attr_get_str(op, "over", "tokens"));
+	return arena_printf(e->a, "`%s(.. over: %s)`", name,
+			    attr_get_str(op, "over", "tokens"));
 }
 
 /* The line of the user's file from which an op was reached. */
@@ -118,7 +120,8 @@ static Loc from_line(Elab *e, const Op *op)
 	Loc loc = op->loc;
 	const Op *call;
 
-	for (const Fn *fn = op->in->fn; strcmp(loc.file, e->std->file) == 0; fn = call->in->fn) {
+	for (const Fn *fn = op->in->fn; strcmp(loc.file, e->std->file) == 0;
+	     fn = call->in->fn) {
 		call = call_of(e, fn);
 		if (!call)
 			break;

@@ -21,8 +21,9 @@ static bool said_before(Elab *e, Loc loc, const char *text)
 {
 	for (int i = 0; i < e->said.n; i++) {
 		const Said *s = &e->said.at[i];
-		if (s->line == loc.line && s->col == loc.col && strcmp(s->text, text) == 0 &&
-		    loc.file && strcmp(s->file, loc.file) == 0)
+		if (s->line == loc.line && s->col == loc.col &&
+		    strcmp(s->text, text) == 0 && loc.file &&
+		    strcmp(s->file, loc.file) == 0)
 			return true;
 	}
 	if (loc.file)
@@ -41,6 +42,8 @@ static void vsay(Elab *e, Loc loc, const char *fix, const char *fmt, va_list arg
 	text = arena_vprintf(e->a, fmt, args);
 	if (said_before(e, user, text))
 		return;
+	if (e->said.n > MAX_ERRORS)
+		e->fatal = true;
 	diag_error(e->d, user, "%s", text);
 	if (fix)
 		diag_fix(e->d, "%s", fix);
@@ -116,7 +119,8 @@ const char *val_words(Elab *e, const Val *v)
 		s = "null";
 	if (v->origin)
 		return arena_printf(e->a, "%s (%s of %s)", s, v->origin,
-				    e->opt->config_file ? e->opt->config_file : "config.json");
+				    e->opt->config_file ? e->opt->config_file
+							: "config.json");
 	return s;
 }
 

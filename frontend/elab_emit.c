@@ -42,7 +42,8 @@ Value *op_finish(Elab *e, Op *op)
 	for (int i = 0; i < op->nouts; i++)
 		for (int d = 0; d < op->outs[i]->type.rank; d++)
 			if (op->outs[i]->type.dim[d] > MAX_DIM) {
-				say(e, op->loc, NULL, "an axis of more than 2^31 entries");
+				say(e, op->loc, NULL,
+				    "an axis of more than 2^31 entries");
 				return NULL;
 			}
 	op_append(e->frame->region, op);

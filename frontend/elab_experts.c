@@ -16,7 +16,8 @@ bool need_experts(Elab *e, Loc loc)
 static const Node *expert_function(Elab *e, const Node *call, Unit **unit)
 {
 	const Node *callee = call->kind == N_CALL ? call->kids[0] : call;
-	const Node *def = callee->kind == N_NAME ? function_find(e, callee->s, unit) : NULL;
+	const Node *def = callee->kind == N_NAME ? function_find(e, callee->s, unit)
+						 : NULL;
 	int n;
 
 	if (def && def->kind == N_EXPERT_FN)
@@ -27,7 +28,8 @@ static const Node *expert_function(Elab *e, const Node *call, Unit **unit)
 		return NULL;
 	}
 	const char *const *names = function_names(e, &n);
-	say(e, callee->loc, callee->kind == N_NAME ? fix_near(e, callee->s, names, n) : NULL,
+	say(e, callee->loc,
+	    callee->kind == N_NAME ? fix_near(e, callee->s, names, n) : NULL,
 	    "there is no expert `%s`", callee->kind == N_NAME ? callee->s : "");
 	return NULL;
 }
@@ -45,8 +47,9 @@ void run_experts_of(Elab *e, const Node *n)
 	for (int i = 0; i + 1 < n->nkids; i += 2) {
 		int64_t count;
 		if (!expert_function(e, n->kids[i + 1], &unit) ||
-		    !need_int(e, eval(e, n->kids[i]), n->kids[i]->loc, "the number of experts",
-			      1, MAX_EXPERTS - l->experts, &count)) {
+		    !need_int(e, eval(e, n->kids[i]), n->kids[i]->loc,
+			      "the number of experts", 1, MAX_EXPERTS - l->experts,
+			      &count)) {
 			l->experts_poison = true;
 			continue;
 		}
@@ -88,13 +91,13 @@ static bool make_range(Elab *e, int i, Type in, Loc loc)
 	e->inline_next = false;
 	l->sharing = sharing;
 	if (y && y->type.rank != 1) {
-		say(e, r->call->loc, NULL, "an expert gives one vector, %s gives %s", def->s,
-		    type_words(e, &y->type));
+		say(e, r->call->loc, NULL, "an expert gives one vector, %s gives %s",
+		    def->s, type_words(e, &y->type));
 		y = NULL;
 	}
 	if (n > 1)
-		say(e, r->call->loc, NULL, "an expert gives one vector, %s gives %d values",
-		    def->s, n);
+		say(e, r->call->loc, NULL,
+		    "an expert gives one vector, %s gives %d values", def->s, n);
 	if (y) {
 		fn->nouts = 1;
 		fn->outs = NEWN(e->a, Type, 1);
@@ -157,7 +160,8 @@ static Value *pick_value(Elab *e, const Node *n)
 		return NULL;
 	const Type *t = &pick->type;
 	if (t->dtype != DT_index || t->rank != 1) {
-		say(e, n->loc, t->dtype == DT_index && !t->rank ? "put it into a list: `[e]`" : NULL,
+		say(e, n->loc,
+		    t->dtype == DT_index && !t->rank ? "put it into a list: `[e]`" : NULL,
 		    "experts are picked by index[k], not %s", type_words(e, t));
 		return NULL;
 	}
@@ -178,8 +182,8 @@ static bool check_rows(Elab *e, const Node *call, const Type *pick, const Type *
 	if (v->rank == 1 || (v->rank == 2 && v->dim[0] == pick->dim[0]))
 		return true;
 	say(e, call->kids[2]->loc, NULL,
-	    "experts run on a vector, or on one vector a pick: %s is neither with %jd picks",
-	    type_words(e, v), (intmax_t)pick->dim[0]);
+	    "experts run on a vector, or on one for each of %jd picks: %s is neither",
+	    (intmax_t)pick->dim[0], type_words(e, v));
 	return false;
 }
 
@@ -192,8 +196,10 @@ Val run_experts(Elab *e, const Node *call)
 
 	if (!need_experts(e, call->loc))
 		return val_poison();
-	if (call->nkids != 3 || call->kids[1]->kind == N_NAMED || call->kids[2]->kind == N_NAMED) {
-		say(e, call->loc, "`experts(pick, x)`", "experts takes picks and what to run on");
+	if (call->nkids != 3 || call->kids[1]->kind == N_NAMED ||
+	    call->kids[2]->kind == N_NAMED) {
+		say(e, call->loc, "`experts(pick, x)`",
+		    "experts takes picks and what to run on");
 		return val_poison();
 	}
 	if (e->frame->range >= 0) {

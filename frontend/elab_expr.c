@@ -37,7 +37,8 @@ static Val missing(Elab *e)
 
 Val json_get(Elab *e, Val from, const char *key, Loc loc)
 {
-	const char *origin = from.origin ? arena_printf(e->a, "%s.%s", from.origin, key) : key;
+	const char *origin = from.origin ? arena_printf(e->a, "%s.%s", from.origin, key)
+					 : key;
 	json_t *j = json_is_object(from.json) ? json_object_get(from.json, key) : NULL;
 	Vec(const char *) names = {0};
 	const char *name;
@@ -56,8 +57,8 @@ Val json_get(Elab *e, Val from, const char *key, Loc loc)
 	const char *near = nearest_name(key, names.at, names.n);
 	const char *base = from.origin ? from.origin : "config";
 	say(e, loc,
-	    near ? arena_printf(e->a, "it has %s: `%s.%s ?? %s.%s`", near, base, key, base,
-				near)
+	    near ? arena_printf(e->a, "it has %s: `%s.%s ?? %s.%s`", near, base, key,
+				base, near)
 		 : NULL,
 	    "%s has no `%s`", config_name(e), key);
 	return val_poison();
@@ -70,7 +71,8 @@ Val json_item(Elab *e, Val from, int64_t i, Loc loc)
 	if (from.kind == V_JSON && json_is_array(from.json) && i >= 0)
 		j = json_array_get(from.json, (size_t)i);
 	if (j && !(e->probe && json_is_null(j)))
-		return json_val(e, j, arena_printf(e->a, "%s[%jd]", from.origin, (intmax_t)i));
+		return json_val(e, j,
+				arena_printf(e->a, "%s[%jd]", from.origin, (intmax_t)i));
 	if (e->probe)
 		return missing(e);
 	if (from.kind != V_JSON || !json_is_array(from.json))
@@ -150,7 +152,8 @@ static Val eval_binary(Elab *e, const Node *n)
 			return v;
 	}
 	Val a = eval(e, n->kids[0]);
-	if ((n->op == O_AND || n->op == O_OR) && a.kind == V_BOOL && a.b == (n->op == O_OR))
+	if ((n->op == O_AND || n->op == O_OR) && a.kind == V_BOOL &&
+	    a.b == (n->op == O_OR))
 		return a;               /* decided; the other may not even make sense */
 	return eval_operator(e, n->op, a, eval(e, n->kids[1]), n);
 }
@@ -169,7 +172,7 @@ static Val eval_list(Elab *e, const Node *n)
 	if (poison)
 		return val_poison();
 	if (constant)
-		return (Val){.kind = V_LIST, .item = v, .n = n->nkids};
+		return val_list(e, v, n->nkids, n->loc);
 	return stack_values(e, v, n->nkids, n->loc);
 }
 
@@ -190,7 +193,8 @@ Val stack_values(Elab *e, const Val *v, int n, Loc loc)
 		if (!row[i])
 			return val_poison();
 		if (!shape_equal(&row[i]->type, &t)) {
-			say(e, loc, NULL, "the entries of a list differ in shape: %s and %s",
+			say(e, loc, NULL,
+			    "the entries of a list differ in shape: %s and %s",
 			    shape_words(e, &row[i]->type), shape_words(e, &t));
 			return val_poison();
 		}
@@ -211,7 +215,8 @@ static Val eval_call(Elab *e, const Node *n)
 	if (count == 1)
 		return out[0];
 	if (count > 1)
-		say(e, n->loc, arena_printf(e->a, "bind them: `a, b = %s(..)`", n->kids[0]->s),
+		say(e, n->loc,
+		    arena_printf(e->a, "bind them: `a, b = %s(..)`", n->kids[0]->s),
 		    "`%s` gives %d values where one is wanted", n->kids[0]->s, count);
 	return val_poison();
 }
@@ -222,7 +227,8 @@ static Val reserved(Elab *e, const Node *n)
 
 	switch (n->kind) {
 	case N_EXPERTS:
-		return need_experts(e, n->loc) ? val_num((double)l->experts) : val_poison();
+		return need_experts(e, n->loc) ? val_num((double)l->experts)
+					       : val_poison();
 	case N_EXPERT:
 		if (l && l->expert >= 0)
 			return val_num((double)l->expert);
@@ -242,15 +248,8 @@ static Val reserved(Elab *e, const Node *n)
 	}
 }
 
-Val eval(Elab *e, const Node *n)
+static Val eval_kind(Elab *e, const Node *n)
 {
-	if (e->fatal)
-		return val_poison();
-	if (++e->steps > MAX_STEPS) {
-		stop_all(e, n->loc, "use `repeat`, or fewer rounds",
-			 "this takes more than %d steps at compile time", MAX_STEPS);
-		return val_poison();
-	}
 	switch (n->kind) {
 	case N_NAME:      return lookup(e, n);
 	case N_NUMBER:    return val_num(n->f);
@@ -273,4 +272,26 @@ Val eval(Elab *e, const Node *n)
 		say(e, n->loc, NULL, "an expression is wanted here");
 		return val_poison();
 	}
+}
+
+bool may_go_on(Elab *e, const Node *n)
+{
+	if (!e->fatal && ++e->steps > MAX_STEPS)
+		stop_all(e, n->loc, "use `repeat`, or fewer rounds",
+			 "this takes more than %d steps at compile time", MAX_STEPS);
+	if (!e->fatal && e->depth > MAX_DEPTH)
+		stop_all(e, n->loc, "bind parts of it to names",
+			 "expressions and calls are nested more than %d deep", MAX_DEPTH);
+	return !e->fatal;
+}
+
+Val eval(Elab *e, const Node *n)
+{
+	Val v = val_poison();
+
+	e->depth++;
+	if (may_go_on(e, n))
+		v = eval_kind(e, n);
+	e->depth--;
+	return v;
 }

@@ -30,8 +30,9 @@ void scratch_layer(Elab *e, Unit *u)
 
 static const char *config_type(const Elab *e)
 {
-	return e->opt->config ? json_string_value(json_object_get(e->opt->config, "model_type"))
-			      : NULL;
+	return e->opt->config
+		   ? json_string_value(json_object_get(e->opt->config, "model_type"))
+		   : NULL;
 }
 
 static const Node *find_family(Elab *e, const char *type)
@@ -50,10 +51,11 @@ static const Node *find_family(Elab *e, const char *type)
 		say(e, whole_file(e), "name the model's folder: `--weights DIR`",
 		    "a family needs a model's config.json");
 	else if (!type)
-		say(e, (Loc){.file = e->opt->config_file}, NULL, "there is no `model_type`");
+		say(e, (Loc){.file = e->opt->config_file}, NULL,
+		    "there is no `model_type`");
 	else
-		say(e, whole_file(e), arena_printf(e->a, "it has %s", list_text(e, names.at,
-										 names.n)),
+		say(e, whole_file(e),
+		    arena_printf(e->a, "it has %s", list_text(e, names.at, names.n)),
 		    "no family is for the model_type `%s`", type);
 	return NULL;
 }
@@ -77,7 +79,8 @@ static void read_stacks(Elab *e, const Node *n, Stacks *s)
 }
 
 /* The first shape whose condition holds for the layer. */
-static const Node *shape_of(Elab *e, const Node *family, const char *stack, int64_t number)
+static const Node *shape_of(Elab *e, const Node *family, const char *stack,
+			    int64_t number)
 {
 	int errors = e->errors;
 
@@ -89,7 +92,8 @@ static const Node *shape_of(Elab *e, const Node *family, const char *stack, int6
 		if (n->kind != N_LAYER_DEF)
 			continue;
 		if (n->kids[0])
-			need_bool(e, eval(e, n->kids[0]), n->kids[0]->loc, "`when`", &holds);
+			need_bool(e, eval(e, n->kids[0]), n->kids[0]->loc, "`when`",
+				  &holds);
 		if (holds && e->errors == errors)
 			return n;
 	}
@@ -119,7 +123,8 @@ static const Node *default_layer(Elab *e, const Node *family, const Stacks *s,
 				return n;
 		}
 	if (e->errors == errors)
-		say(e, whole_file(e), "name one: `--layer 0`", "no layer of this model has experts");
+		say(e, whole_file(e), "name one: `--layer 0`",
+		    "no layer of this model has experts");
 	return NULL;
 }
 
@@ -139,7 +144,8 @@ static const Stack *parse_layer(Elab *e, const Stacks *s, int64_t *number)
 			found = &s->at[i];
 	}
 	if (!found && !dot && s->n && s->at[0].name) {
-		say(e, whole_file(e), arena_printf(e->a, "`--layer %s.%s`", s->at[0].name, text),
+		say(e, whole_file(e),
+		    arena_printf(e->a, "`--layer %s.%s`", s->at[0].name, text),
 		    "this model has several stacks of layers");
 		return NULL;
 	}
@@ -150,8 +156,8 @@ static const Stack *parse_layer(Elab *e, const Stacks *s, int64_t *number)
 	*number = strtol(digits, NULL, 10);
 	if (*number < found->count)
 		return found;
-	say(e, whole_file(e), NULL, "there is no layer %s: the model has %s%jd layers", text,
-	    found->count ? "" : "no layers, ", (intmax_t)found->count);
+	say(e, whole_file(e), NULL, "there is no layer %s: the model has %s%jd layers",
+	    text, found->count ? "" : "no layers, ", (intmax_t)found->count);
 	return NULL;
 }
 
@@ -216,8 +222,10 @@ static const Node *layer_of_file(Elab *e, bool *family)
 						   list_text(e, names.at, names.n)),
 		    "there is no layer `%s`", e->opt->layer);
 	else
-		say(e, whole_file(e), arena_printf(e->a, "name one: `--layer %s`", names.at[0]),
-		    "this file has %d layers: %s", names.n, list_text(e, names.at, names.n));
+		say(e, whole_file(e),
+		    arena_printf(e->a, "name one: `--layer %s`", names.at[0]),
+		    "this file has %d layers: %s", names.n,
+		    list_text(e, names.at, names.n));
 	return NULL;
 }
 

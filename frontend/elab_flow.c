@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * elab_flow: branches and loops.
  *
- * A branch at run time becomes a region; names of the places around it that it rebinds are
- * its results.  A `repeat` is run in trials first, until the types of what it carries stay:
- * a number may become a tensor, and once may become once a token. */
+ * A branch at run time becomes a region; the names around it that it rebinds are its
+ * results.  A `repeat` is run in trials first, until the types of what it carries stay: a
+ * number may become a tensor, and once may become once a token. */
 #include "elab.h"
 
 #include <string.h>
@@ -28,7 +28,9 @@ static Changes snapshot(Elab *e)
 
 	for (Scope *s = e->frame->scope; s; s = s == e->frame->root ? NULL : s->up)
 		for (Binding *b = s->first; b; b = b->next)
-			vec_push(e->a, &v, ((Change){.b = b, .old = b->val, .loc = b->loc}));
+			vec_push(e->a, &v,
+				 ((Change){.b = b, .old = b->val, .loc = b->loc}));
+	e->ops += v.n;                  /* they are copied: not free */
 	return (Changes){v.at, v.n};
 }
 
@@ -148,7 +150,8 @@ static void not_bound(Elab *e, const Node *block, int line)
 	for (int i = 0; block && i < block->nkids; i++) {
 		const Node *k = block->kids[i];
 		for (int j = 0; k && k->kind == N_BIND && j < k->nnames; j++)
-			vec_push(e->a, &e->frame->gone, ((Gone){k->names[j], "if", line}));
+			vec_push(e->a, &e->frame->gone,
+				 ((Gone){k->names[j], "if", line}));
 	}
 }
 
@@ -168,8 +171,10 @@ void run_if(Elab *e, const Node *n)
 	}
 	if (v.kind != V_IR || v.v->type.dtype != DT_bool || v.v->type.rank) {
 		bool vector = v.kind == V_IR && v.v->type.dtype == DT_bool;
-		say(e, n->kids[0]->loc, vector ? "use `all(..)`, `any(..)` or `where`" : NULL,
-		    "the condition of `if` must be true or false, not %s", val_words(e, &v));
+		say(e, n->kids[0]->loc,
+		    vector ? "use `all(..)`, `any(..)` or `where`" : NULL,
+		    "the condition of `if` must be true or false, not %s",
+		    val_words(e, &v));
 		return;
 	}
 	if (v.v->type.level == LV_SEQ || v.v->type.level == LV_EXPERT) {
@@ -244,8 +249,9 @@ static bool widen(Elab *e, Changes *c, Loc loc)
 		if (k->carried ? k->now[0].kind == V_IR && k->now[0].v == k->arg
 			       : !changed(k, 1))
 			continue;
-		if (both[1].kind != V_IR && both[0].kind != V_IR && both[0].kind != V_NONE &&
-		    both[0].kind != V_BOOL) {           /* a number that counts rounds */
+		if (both[1].kind != V_IR && both[0].kind != V_IR &&
+		    both[0].kind != V_NONE &&
+		    both[0].kind != V_BOOL) { /* a number that counts rounds */
 			t = type_scalar(DT_f64, LV_ONCE);
 			if (both[0].kind != V_NUM || both[1].kind != V_NUM)
 				continue;
@@ -286,7 +292,8 @@ static bool settle(Elab *e, const Node *n, Changes *c)
 	return false;
 }
 
-static void close_repeat(Elab *e, const Node *n, Op *op, Changes *c, Val until, int64_t max)
+static void close_repeat(Elab *e, const Node *n, Op *op, Changes *c, Val until,
+			 int64_t max)
 {
 	Frame *f = e->frame;
 	Region *outer = f->region;

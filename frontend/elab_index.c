@@ -28,7 +28,8 @@ static bool off(Elab *e, Loc loc, const char *fmt, ...)
 	return false;
 }
 
-static bool slice_end(Elab *e, const Node *k, const char *what, int64_t high, int64_t *out)
+static bool slice_end(Elab *e, const Node *k, const char *what, int64_t high,
+		      int64_t *out)
 {
 	return !k || need_int(e, eval(e, k), k->loc, what, 0, high, out);
 }
@@ -104,7 +105,8 @@ Val gather_op(Elab *e, Value *v, Val index, Loc loc)
 	if (!v || index.kind == V_POISON)
 		return val_poison();
 	if (v->type.rank == 0) {
-		say(e, loc, NULL, "a single %s cannot be indexed", type_words(e, &v->type));
+		say(e, loc, NULL, "a single %s cannot be indexed",
+		    type_words(e, &v->type));
 		return val_poison();
 	}
 	args[1] = as_tensor(e, index, DT_index, v->type.dim[0], loc);
@@ -112,8 +114,8 @@ Val gather_op(Elab *e, Value *v, Val index, Loc loc)
 		return val_poison();
 	const Type *t = &args[1]->type;
 	if (t->dtype == DT_index && t->axis && t->axis != v->type.dim[0]) {
-		say(e, loc, NULL, "this chooses one of %jd, the axis has %jd", (intmax_t)t->axis,
-		    (intmax_t)v->type.dim[0]);
+		say(e, loc, NULL, "this chooses one of %jd, the axis has %jd",
+		    (intmax_t)t->axis, (intmax_t)v->type.dim[0]);
 		return val_poison();
 	}
 	if (t->dtype != DT_index && t->dtype != DT_i32) {
@@ -164,8 +166,8 @@ Val eval_subscript(Elab *e, const Node *n)
 		off(e, n->loc, "%s cannot be indexed", val_words(e, &v));
 		return val_poison();
 	}
-	if (!need_int(e, at, n->kids[1]->loc, "an index", 0, v.kind == V_LIST ? v.n - 1 : MAX_DIM,
-		      &i))
+	if (!need_int(e, at, n->kids[1]->loc, "an index", 0,
+		      v.kind == V_LIST ? v.n - 1 : MAX_DIM, &i))
 		return val_poison();
 	return v.kind == V_LIST ? v.item[i] : json_item(e, v, i, n->loc);
 }

@@ -57,7 +57,8 @@ static bool route_values(Elab *e, const Node *call, Val *out)
 	Unit *unit;
 
 	if (callee->kind != N_NAME) {
-		say(e, call->loc, "`route softmax_topk(2)`", "`route` takes a policy's call");
+		say(e, call->loc, "`route softmax_topk(2)`",
+		    "`route` takes a policy's call");
 		return false;
 	}
 	const Node *def = function_find(e, callee->s, &unit);
@@ -76,7 +77,8 @@ static bool route_values(Elab *e, const Node *call, Val *out)
 	if (!l->token && l->input_poison)
 		return false;
 	if (!l->token) {
-		say(e, call->loc, "declare `input` first", "there is no token to route yet");
+		say(e, call->loc, "declare `input` first",
+		    "there is no token to route yet");
 		return false;
 	}
 	Binding *b = scope_find(f->scope, NULL, l->token);
@@ -109,8 +111,10 @@ void run_route(Elab *e, const Node *n)
 		if (v.kind == V_IR)
 			v.v->name = names[i];
 		if (b) {
-			say(e, n->loc, "rename it", "`%s` is bound already (line %d); `route` "
-			    "binds it", names[i], b->loc.line);
+			say(e, n->loc, "rename it",
+			    "`%s` is bound already (line %d); `route` "
+			    "binds it",
+			    names[i], b->loc.line);
 			b->val = v;
 		} else {
 			scope_add(e, f->root, names[i], v, n->loc);
@@ -198,7 +202,7 @@ void run_loss(Elab *e, const Node *n)
 		vec_push(e->a, &l->losses, x);
 		return;
 	}
-	int sites = e->sites;                   /* checked, and taken back; draws keep their number */
+	int sites = e->sites;   /* checked, and taken back; draws keep their numbers */
 	while (l->frame->region->last != last)
 		op_unlink(l->frame->region->last);
 	trial_undo(e, before);
@@ -227,8 +231,8 @@ void run_defer(Elab *e, const Node *n)
 	Val c = eval(e, n->kids[0]);
 	int64_t rows;
 
-	need_int(e, eval(e, n->kids[1]), n->kids[1]->loc, "the rows of the queue", 1, MAX_DIM,
-		 &rows);
+	need_int(e, eval(e, n->kids[1]), n->kids[1]->loc, "the rows of the queue", 1,
+		 MAX_DIM, &rows);
 	if (e->layer->defer_loc.line)
 		say(e, n->loc, NULL, "a second `defer`");
 	e->layer->defer_loc = n->loc;
@@ -237,7 +241,8 @@ void run_defer(Elab *e, const Node *n)
 	Value *v = computed(e, c, n->loc);
 	if (v && (v->type.dtype != DT_bool || v->type.rank))
 		say(e, n->kids[0]->loc, "`all(pick == none)`",
-		    "what is deferred must be one bool a token, not %s", type_words(e, &v->type));
+		    "what is deferred must be one bool a token, not %s",
+		    type_words(e, &v->type));
 }
 
 void run_causal(Elab *e, const Node *n)
@@ -263,7 +268,8 @@ static void default_output(Elab *e, Layer *l)
 		     .kids = (Node *[]){&experts, &pick, &token}};
 	Node product = {.kind = N_BINARY, .op = O_MATMUL, .nkids = 2, .loc = loc,
 			.kids = (Node *[]){&weight, &call}};
-	Node output = {.kind = N_OUTPUT, .nkids = 1, .loc = loc, .kids = (Node *[]){&product}};
+	Node output = {
+	    .kind = N_OUTPUT, .nkids = 1, .loc = loc, .kids = (Node *[]){&product}};
 
 	if (l->outputs.n || l->output_poison || l->route_poison)
 		return;
@@ -332,7 +338,8 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 		say(e, l->call, NULL, "%s has %d input%s, not %d", def->s, l->ninputs,
 		    l->ninputs == 1 ? "" : "s", l->ngiven);
 	if (!l->token && !l->input_poison && !e->fatal)
-		say(e, def->loc, "`input x: f32[T, 512]`", "layer `%s` has no input", def->s);
+		say(e, def->loc, "`input x: f32[T, 512]`", "layer `%s` has no input",
+		    def->s);
 	else if (l->token && !e->fatal)
 		default_output(e, l);
 	if (!e->fatal) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * elab_linear: functions that make something of their own: weights, random numbers; layouts'
- * helpers; require. */
+ * elab_linear: functions that make something: weights, random numbers, block scales; and
+ * require. */
 #include "elab.h"
 
+#include <ctype.h>
 #include <string.h>
 
 /* Inside experts and dense layers a product's input is rounded to the weights' type; in a
@@ -26,11 +27,12 @@ static Value *operand(Elab *e, Val v, Loc loc)
 
 static bool valid_path(const char *s)
 {
+	size_t n = strlen(s);
+
 	for (const char *c = s; *c; c++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.",
-			    *c))
+		if (!isalnum((unsigned char)*c) && *c != '_' && *c != '.')
 			return false;
-	return *s && *s != '.' && !strstr(s, "..") && s[strlen(s) - 1] != '.';
+	return n && s[0] != '.' && s[n - 1] != '.' && !strstr(s, "..");
 }
 
 Val do_linear(Elab *e, Args *a)
@@ -42,7 +44,8 @@ Val do_linear(Elab *e, Args *a)
 	bool bias = false;
 	int64_t n;
 
-	if (!x[0] || !need_int(e, a->arg[1], a->node[1]->loc, "linear's width", 1, MAX_DIM, &n) ||
+	if (!x[0] ||
+	    !need_int(e, a->arg[1], a->node[1]->loc, "linear's width", 1, MAX_DIM, &n) ||
 	    !need_str(e, a->arg[2], a->node[2]->loc, "a weight's name", &name) ||
 	    (a->node[3] && !need_bool(e, a->arg[3], a->node[3]->loc, "bias", &bias)))
 		return val_poison();
@@ -84,8 +87,8 @@ Val do_random(Elab *e, Args *a)
 
 	if (a->node[0] && !shape_eval(e, a->arg[0], a->node[0]->loc, &t))
 		return val_poison();
-	if (over && (over->kind != N_NAME ||
-		     (strcmp(over->s, "tokens") != 0 && strcmp(over->s, "sequence") != 0))) {
+	if (over && (over->kind != N_NAME || (strcmp(over->s, "tokens") != 0 &&
+					      strcmp(over->s, "sequence") != 0))) {
 		say(e, over->loc, NULL, "numbers are drawn over tokens or over sequence");
 		return val_poison();
 	}
@@ -104,15 +107,18 @@ Val do_random(Elab *e, Args *a)
 	if (!uniform || unit)
 		return u;
 	Val span = eval_operator(e, O_SUB, high, low, a->call);
-	return eval_operator(e, O_ADD, low, eval_operator(e, O_MUL, span, u, a->call), a->call);
+	return eval_operator(e, O_ADD, low, eval_operator(e, O_MUL, span, u, a->call),
+			     a->call);
 }
 
 Val do_blockwise(Elab *e, Args *a)
 {
 	Val v = {.kind = V_BLOCKS};
 
-	if (!need_int(e, a->arg[1], a->node[1]->loc, "a block's height", 1, MAX_DIM, &v.rows) ||
-	    !need_int(e, a->arg[2], a->node[2]->loc, "a block's width", 1, MAX_DIM, &v.cols))
+	if (!need_int(e, a->arg[1], a->node[1]->loc, "a block's height", 1, MAX_DIM,
+		      &v.rows) ||
+	    !need_int(e, a->arg[2], a->node[2]->loc, "a block's width", 1, MAX_DIM,
+		      &v.cols))
 		return val_poison();
 	v.v = number_f32(e, a->arg[0], a->call->loc);
 	return v.v ? v : val_poison();
@@ -122,7 +128,8 @@ Val do_blockwise(Elab *e, Args *a)
 Val do_mxfp4(Elab *e, Args *a)
 {
 	for (int i = 0; i < 2; i++)
-		if (a->arg[i].kind == V_STR && !as_tensor(e, a->arg[i], DT_f32, 0, a->call->loc))
+		if (a->arg[i].kind == V_STR &&
+		    !as_tensor(e, a->arg[i], DT_f32, 0, a->call->loc))
 			return val_poison();
 	say(e, a->call->loc, NULL, "weights stored as %s are not read yet", a->name);
 	return val_poison();

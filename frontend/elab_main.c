@@ -50,7 +50,8 @@ Module *fe_compile(Arena *a, Diag *d, const FeOptions *opt)
 	if (!def || e.errors)
 		return NULL;
 	if (def->kind == N_MODEL) {
-		say(&e, def->loc, "compile its layers one by one", "models are not compiled yet");
+		say(&e, def->loc, "compile its layers one by one",
+		    "models are not compiled yet");
 		return NULL;
 	}
 	reset(&e);

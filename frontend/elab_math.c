@@ -64,7 +64,8 @@ Val do_minmax(Elab *e, Args *a)
 
 Val do_clamp(Elab *e, Args *a)
 {
-	return two(e, OP_min, two(e, OP_max, a->arg[0], a->arg[1], a->call), a->arg[2], a->call);
+	return two(e, OP_min, two(e, OP_max, a->arg[0], a->arg[1], a->call), a->arg[2],
+		   a->call);
 }
 
 Val do_where(Elab *e, Args *a)
@@ -78,7 +79,8 @@ Val do_cast(Elab *e, Args *a)
 	Dtype d = DT_COUNT;
 
 	for (int i = 0; t && t->kind == N_NAME && i < DT_COUNT; i++)
-		if (strcmp(t->s, dtype_info[i].name) == 0 && i != DT_index && i != DT_rows)
+		if (strcmp(t->s, dtype_info[i].name) == 0 && i != DT_index &&
+		    i != DT_rows)
 			d = (Dtype)i;
 	if (d == DT_COUNT) {
 		say(e, t ? t->loc : a->call->loc, "`cast(v, bf16)`",

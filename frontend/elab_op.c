@@ -43,8 +43,10 @@ static const char *shapes_fix(Elab *e, const Type *a, const Type *b, const Node 
 	int fl = bound_line(e, few), ml = bound_line(e, many);
 	if (!pick || !fl || !ml)
 		return NULL;
-	return arena_printf(e->a, "%s is over picks (line %d), %s over experts (line %d): "
-			    "write `%s[%s]`", few->s, fl, many->s, ml, many->s, pick);
+	return arena_printf(e->a,
+			    "%s is over picks (line %d), %s over experts (line %d): "
+			    "write `%s[%s]`",
+			    few->s, fl, many->s, ml, many->s, pick);
 }
 
 static bool shapes_meet(Elab *e, Value *a, Value *b, const Node *at)
@@ -109,8 +111,8 @@ Val select_op(Elab *e, Val c, Val a, Val b, const Node *at)
 	if (!x[0] || a.kind == V_POISON || b.kind == V_POISON)
 		return val_poison();
 	if (x[0]->type.dtype != DT_bool) {
-		say(e, at->loc, "compare it: `v != 0`", "a condition is true or false, not %s",
-		    type_words(e, &x[0]->type));
+		say(e, at->loc, "compare it: `v != 0`",
+		    "a condition is true or false, not %s", type_words(e, &x[0]->type));
 		return val_poison();
 	}
 	if (!join_vals(e, both, 2, at->loc, &t))
@@ -148,12 +150,13 @@ static Val matmul(Elab *e, Val a, Val b, const Node *at)
 		return val_poison();
 	const Type *s = &x[0]->type, *t = &x[1]->type;
 	if (s->rank == 0 || t->rank == 0) {
-		say(e, at->loc, "use `*`", "`@` sums over an axis; one of its sides is a number");
+		say(e, at->loc, "use `*`",
+		    "`@` sums over an axis; one of its sides is a number");
 		return val_poison();
 	}
 	if (s->dim[s->rank - 1] != t->dim[0]) {
 		say(e, at->loc, shapes_fix(e, s, t, at),
-		    "`@` sums the last axis of %s with the first of %s: they differ in length",
+		    "`@` sums the last axis of %s with the first of %s: they differ",
 		    shape_words(e, s), shape_words(e, t));
 		return val_poison();
 	}
@@ -197,7 +200,8 @@ Val eval_unary(Elab *e, Operator op, Val v, Loc loc)
 		arith_types(e, &v, 1, false, &d);
 	Value *x = as_tensor(e, v, d, 0, loc);
 	if (x && op == O_NOT && x->type.dtype != DT_bool) {
-		say(e, loc, NULL, "`not` takes true or false, not %s", type_words(e, &x->type));
+		say(e, loc, NULL, "`not` takes true or false, not %s",
+		    type_words(e, &x->type));
 		return val_poison();
 	}
 	return val_ir(x ? emit(e, op == O_NOT ? OP_not : OP_neg, 1, &x, loc) : NULL);
@@ -222,7 +226,8 @@ Val eval_operator(Elab *e, Operator op, Val a, Val b, const Node *at)
 		return matmul(e, a, b, at);
 	if ((op == O_EQ || op == O_NE) && (a.kind == V_NONE || b.kind == V_NONE))
 		return equals_none(e, op, a.kind == V_NONE ? b : a, at->loc);
-	if (val_const(&a) && val_const(&b) && a.kind != V_LIST && b.kind != V_LIST && !tensors)
+	if (val_const(&a) && val_const(&b) && a.kind != V_LIST && b.kind != V_LIST &&
+	    !tensors)
 		return fold_binary(e, op, a, b, at->loc);
 	if (op == O_GT || op == O_GE)
 		return binary_op(e, kinds[op], b, a, at);

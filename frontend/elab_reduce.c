@@ -13,7 +13,8 @@ static bool may_cross(Elab *e, const Node *over)
 
 	if (f->token_if) {
 		say(e, over->loc, "compute it before the `if`, or use `where`",
-		    "`over: %s` inside an `if` that differs from token to token (line %d)",
+		    "`over: %s` inside an `if` that differs from token to token "
+		    "(line %d)",
 		    over->s, f->token_if);
 		return false;
 	}
@@ -25,8 +26,8 @@ static bool may_cross(Elab *e, const Node *over)
 	return true;
 }
 
-static bool read_over(Elab *e, const Args *a, const Node *over, const Type *t, Along *along,
-		      int64_t *axis)
+static bool read_over(Elab *e, const Args *a, const Node *over, const Type *t,
+		      Along *along, int64_t *axis)
 {
 	*along = ALONG_AXIS;
 	if (over && over->kind == N_NAME && strcmp(over->s, "tokens") == 0)
@@ -36,7 +37,8 @@ static bool read_over(Elab *e, const Args *a, const Node *over, const Type *t, A
 	if (*along != ALONG_AXIS)
 		return may_cross(e, over);
 	if (t->rank == 0) {
-		say(e, a->call->loc, arena_printf(e->a, "`%s(.., over: tokens)`?", a->name),
+		say(e, a->call->loc,
+		    arena_printf(e->a, "`%s(.., over: tokens)`?", a->name),
 		    "%s of a single number: it has no axis", a->name);
 		return false;
 	}
@@ -78,10 +80,10 @@ static Val reduce_same(Elab *e, Args *a, Val v)
 	if (itself)
 		return v;
 	if (a->op == OP_sum && strcmp(a->node[1]->s, "tokens") == 0)
-		return binary_op(e, OP_mul, builtin_value(e, "T", a->call->loc, &found), v,
-				 a->call);
-	say(e, a->call->loc, NULL, "%s over the tokens of a value that is the same for all",
-	    a->name);
+		return binary_op(e, OP_mul, builtin_value(e, "T", a->call->loc, &found),
+				 v, a->call);
+	say(e, a->call->loc, NULL,
+	    "%s over the tokens of a value that is the same for all", a->name);
 	return val_poison();
 }
 
@@ -142,13 +144,17 @@ static bool read_k(Elab *e, Args *a, int64_t n, int64_t *k)
 
 	if (v.kind == V_IR) {
 		const char *p = a->node[1]->kind == N_NAME ? a->node[1]->s : "p";
-		say(e, loc, arena_printf(e->a, "pick as many as there may be and leave slots "
-					 "empty: `where(range(K) < n, top(K, %s), none)`", p),
+		say(e, loc,
+		    arena_printf(e->a,
+				 "pick as many as there may be and leave slots "
+				 "empty: `where(range(K) < n, top(K, %s), none)`",
+				 p),
 		    "the number of picks must be a constant, this one %s",
 		    level_text(&v.v->type));
 		return false;
 	}
-	if (v.kind == V_NUM && is_whole(v.f, -9e15, 9e15) && (v.f < 1 || v.f > (double)most)) {
+	if (v.kind == V_NUM && is_whole(v.f, -9e15, 9e15) &&
+	    (v.f < 1 || v.f > (double)most)) {
 		const char *fix = arena_printf(e->a, "k may be 1 to %jd", (intmax_t)most);
 		if (who)
 			say(e, loc, fix, "%s picks %.17g of %jd experts", who, v.f,
@@ -168,8 +174,8 @@ static Value *vector(Elab *e, Args *a, int i)
 	arith_types(e, &v, 1, false, &d);
 	Value *x = as_tensor(e, v, d, 0, a->node[i]->loc);
 	if (x && x->type.rank == 0) {
-		say(e, a->node[i]->loc, NULL, "%s chooses along an axis; this is a single number",
-		    a->name);
+		say(e, a->node[i]->loc, NULL,
+		    "%s chooses along an axis; this is a single number", a->name);
 		return NULL;
 	}
 	return x;

@@ -28,6 +28,8 @@ Binding *scope_add(Elab *e, Scope *s, const char *name, Val val, Loc loc)
 {
 	Binding *b = NEW(e->a, Binding);
 
+	if (++s->n > MAX_NAMES && !e->fatal)
+		stop_all(e, loc, NULL, "more than %d names in one place", MAX_NAMES);
 	*b = (Binding){.name = name, .val = val, .loc = loc};
 	*s->last = b;
 	s->last = &b->next;
@@ -44,8 +46,10 @@ static bool may_become(const Val *from, const Val *to)
 		return true;
 	if (from->kind == V_IR && to->kind == V_IR) {
 		const Type *a = &from->v->type, *b = &to->v->type;
-		bool fa = a->dtype != DT_bool && a->dtype != DT_i32 && a->dtype != DT_index;
-		bool fb = b->dtype != DT_bool && b->dtype != DT_i32 && b->dtype != DT_index;
+		bool fa = a->dtype != DT_bool && a->dtype != DT_i32 &&
+			  a->dtype != DT_index;
+		bool fb = b->dtype != DT_bool && b->dtype != DT_i32 &&
+			  b->dtype != DT_index;
 		return shape_equal(a, b) &&
 		       ((fa && fb) || (a->dtype == b->dtype && a->axis == b->axis));
 	}
@@ -126,7 +130,8 @@ static void say_unknown(Elab *e, const Node *n)
 	Unit *in;
 
 	if (strcmp(n->s, "tokens") == 0 || strcmp(n->s, "sequence") == 0) {
-		say(e, n->loc, strcmp(n->s, "tokens") == 0 ? "the number of tokens is `T`" : NULL,
+		say(e, n->loc,
+		    strcmp(n->s, "tokens") == 0 ? "the number of tokens is `T`" : NULL,
 		    "`%s` stands only behind `over:`", n->s);
 		return;
 	}
@@ -142,7 +147,8 @@ static void say_unknown(Elab *e, const Node *n)
 		vec_push(e->a, &names, value_names[i]);
 	for (size_t i = 0; i < COUNT(reserved); i++)
 		vec_push(e->a, &names, reserved[i]);
-	say(e, n->loc, fix_near(e, n->s, names.at, names.n), "there is no `%s` here", n->s);
+	say(e, n->loc, fix_near(e, n->s, names.at, names.n), "there is no `%s` here",
+	    n->s);
 }
 
 /* Layouts and experts' arguments see the layer's names, but not what it computes. */
@@ -178,13 +184,22 @@ Val lookup(Elab *e, const Node *n)
 	return val_poison();
 }
 
+static bool is_function(const Node *n)
+{
+	return n->kind == N_DEF || n->kind == N_POLICY || n->kind == N_EXPERT_FN;
+}
+
+static bool is_layer(const Node *n)
+{
+	return n->kind == N_LAYER_DEF || n->kind == N_MODEL;
+}
+
 static const Node *item_named(const Unit *u, const char *name, bool layer)
 {
 	for (int i = 0; i < u->ast->nkids; i++) {
 		const Node *n = u->ast->kids[i];
-		bool is_fn = n->kind == N_DEF || n->kind == N_POLICY || n->kind == N_EXPERT_FN;
-		bool is_layer = n->kind == N_LAYER_DEF;
-		if ((layer ? is_layer : is_fn) && strcmp(n->s, name) == 0)
+		if ((layer ? n->kind == N_LAYER_DEF : is_function(n)) &&
+		    strcmp(n->s, name) == 0)
 			return n;
 	}
 	return NULL;
@@ -228,32 +243,32 @@ const char *const *function_names(Elab *e, int *n)
 	for (int u = 0; u < e->units.n; u++)
 		for (int i = 0; i < e->units.at[u]->ast->nkids; i++) {
 			const Node *k = e->units.at[u]->ast->kids[i];
-			if (k->kind == N_DEF || k->kind == N_POLICY || k->kind == N_EXPERT_FN)
+			if (is_function(k))
 				vec_push(e->a, &names, k->s);
 		}
 	*n = names.n;
 	return names.at;
 }
 
-/* Two functions, layers or constants of one name. */
+/* Two functions or two layers of one name. */
 static void check_unique(Elab *e, const Node *file)
 {
+	if (file->nkids > MAX_NAMES) {
+		stop_all(e, file->kids[MAX_NAMES]->loc, "take it apart: `import`",
+			 "more than %d definitions in one file", MAX_NAMES);
+		return;
+	}
 	for (int i = 0; i < file->nkids; i++) {
 		const Node *n = file->kids[i];
-		bool named = n->kind == N_DEF || n->kind == N_POLICY ||
-			     n->kind == N_EXPERT_FN || n->kind == N_LAYER_DEF ||
-			     n->kind == N_MODEL;
-		for (int k = 0; named && k < i; k++) {
+		for (int k = 0; k < i; k++) {
 			const Node *o = file->kids[k];
-			bool fn = n->kind != N_LAYER_DEF && n->kind != N_MODEL;
-			bool ofn = o->kind == N_DEF || o->kind == N_POLICY ||
-				   o->kind == N_EXPERT_FN;
-			bool olayer = o->kind == N_LAYER_DEF || o->kind == N_MODEL;
-			if ((fn ? ofn : olayer) && strcmp(n->s, o->s) == 0) {
-				say(e, n->loc, "rename one of them",
-				    "there is already a `%s` (line %d)", n->s, o->loc.line);
-				break;
-			}
+			bool alike = (is_function(n) && is_function(o)) ||
+				     (is_layer(n) && is_layer(o));
+			if (!alike || strcmp(n->s, o->s) != 0)
+				continue;
+			say(e, n->loc, "rename one of them",
+			    "there is already a `%s` (line %d)", n->s, o->loc.line);
+			break;
 		}
 	}
 }
@@ -311,7 +326,8 @@ bool unit_imports(Elab *e, Unit *u)
 		const char *path = beside(e, u->file, n->s);
 		Unit *other = unit_named(e, path);
 		if (!other && e->units.n > MAX_IMPORTS) {
-			say(e, n->loc, NULL, "more than %d files are imported", MAX_IMPORTS);
+			say(e, n->loc, NULL, "more than %d files are imported",
+			    MAX_IMPORTS);
 			return false;
 		}
 		if (!other) {
@@ -335,7 +351,8 @@ void bind_constant(Elab *e, const Node *n)
 	Val v = eval(e, n->kids[0]);
 
 	if (v.kind == V_IR || v.kind == V_BLOCKS) {
-		say(e, n->loc, NULL, "a name outside of layers and functions is a constant; this %s",
+		say(e, n->loc, NULL,
+		    "a name outside of layers and functions is a constant; this %s",
 		    v.kind == V_IR ? level_text(&v.v->type) : "is none");
 		v = val_poison();
 	}

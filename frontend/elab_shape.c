@@ -24,7 +24,8 @@ Val do_take(Elab *e, Args *a)
 	if (!x[0])
 		return val_poison();
 	if (x[0]->type.rank == 0) {
-		say(e, a->call->loc, NULL, "take chooses along the last axis; this has none");
+		say(e, a->call->loc, NULL,
+		    "take chooses along the last axis; this has none");
 		return val_poison();
 	}
 	x[1] = as_tensor(e, a->arg[1], DT_index, x[0]->type.dim[x[0]->type.rank - 1],
@@ -36,7 +37,8 @@ Val do_take(Elab *e, Args *a)
 	for (int d = 0; rows && d + 1 < v->rank; d++)
 		rows = v->dim[d] == i->dim[d];
 	if (!rows) {
-		say(e, a->call->loc, NULL, "take wants one row of choices for each row: %s and %s",
+		say(e, a->call->loc, NULL,
+		    "take wants one row of choices for each row: %s and %s",
 		    shape_words(e, v), shape_words(e, i));
 		return val_poison();
 	}
@@ -51,8 +53,9 @@ Val do_onehot(Elab *e, Args *a)
 		return val_poison();
 	Value *x = as_tensor(e, a->arg[0], DT_index, axis, a->call->loc);
 	if (x && x->type.dtype != DT_index) {
-		say(e, a->call->loc, "make it one: `index(..)`", "%s takes a choice (index), not %s",
-		    a->name, type_words(e, &x->type));
+		say(e, a->call->loc, "make it one: `index(..)`",
+		    "%s takes a choice (index), not %s", a->name,
+		    type_words(e, &x->type));
 		return val_poison();
 	}
 	return val_ir(x ? emit(e, a->op, 1, &x, a->call->loc) : NULL);
@@ -82,8 +85,8 @@ Val do_range(Elab *e, Args *a)
 {
 	Type t = {.dtype = DT_i32, .level = LV_ONCE, .rank = 1};
 
-	if (!need_int(e, a->arg[0], a->node[0]->loc, "the length of a range", 1, MAX_DIM - 1,
-		      &t.dim[0]))
+	if (!need_int(e, a->arg[0], a->node[0]->loc, "the length of a range", 1,
+		      MAX_DIM - 1, &t.dim[0]))
 		return val_poison();
 	return val_ir(op_typed(e, op_start(e, OP_iota, 0, NULL, 1, a->call->loc), t));
 }
@@ -93,7 +96,8 @@ Val do_split(Elab *e, Args *a)
 	Value *x = moved(e, a, 0);
 	int64_t n, dims[MAX_RANK + 1];
 
-	if (!x || !need_int(e, a->arg[1], a->node[1]->loc, "the number of parts", 1, MAX_DIM, &n))
+	if (!x || !need_int(e, a->arg[1], a->node[1]->loc, "the number of parts", 1,
+			    MAX_DIM, &n))
 		return val_poison();
 	if (x->type.rank == 0 || x->type.dim[0] % n != 0) {
 		say(e, a->call->loc, NULL, "%s cannot be split into %jd equal parts",
@@ -137,11 +141,11 @@ Val do_concat(Elab *e, Args *a)
 	Val *v = a->arg;
 	Value *x[2];
 
-	if (v[0].kind == V_LIST && v[1].kind == V_LIST && v[0].n + v[1].n <= MAX_ITEMS) {
+	if (v[0].kind == V_LIST && v[1].kind == V_LIST) {
 		Val *item = NEWN(e->a, Val, (size_t)(v[0].n + v[1].n));
 		memcpy(item, v[0].item, (size_t)v[0].n * sizeof *item);
 		memcpy(item + v[0].n, v[1].item, (size_t)v[1].n * sizeof *item);
-		return (Val){.kind = V_LIST, .item = item, .n = v[0].n + v[1].n};
+		return val_list(e, item, v[0].n + v[1].n, a->call->loc);
 	}
 	for (int i = 0; i < 2; i++) {
 		bool index = v[1 - i].kind == V_IR && v[1 - i].v->type.dtype == DT_index;
@@ -184,8 +188,9 @@ Val do_size(Elab *e, Args *a)
 	if (v.kind == V_LIST)
 		return val_num(v.n);
 	if (v.kind == V_JSON)
-		return val_num((double)(json_is_array(v.json) ? json_array_size(v.json)
-							       : json_object_size(v.json)));
+		return val_num((double)(json_is_array(v.json)
+					    ? json_array_size(v.json)
+					    : json_object_size(v.json)));
 	if (v.kind == V_IR && v.v->type.rank)
 		return val_num((double)v.v->type.dim[0]);
 	say(e, a->call->loc, NULL, "%s has no length", val_words(e, &v));

@@ -22,8 +22,8 @@ static void say_twice(Elab *e, const Param *old, const char *path, Loc loc)
 	    "the parameter `%s` is made twice (%s)", path, lines);
 }
 
-Value *param_make(Elab *e, const char *name, Type t, bool has_init, double init, bool step,
-		  Loc loc)
+Value *param_make(Elab *e, const char *name, Type t, bool has_init, double init,
+		  bool step, Loc loc)
 {
 	Module *m = e->layer->m;
 	Frame *f = e->frame;
@@ -41,14 +41,19 @@ Value *param_make(Elab *e, const char *name, Type t, bool has_init, double init,
 		return NULL;
 	}
 	if (old && !type_equal(&old->type, &t)) {
-		say(e, loc, NULL, "`%s` of the experts is %s for one of their inputs, %s for another",
+		say(e, loc, NULL,
+		    "`%s` of the experts is %s for one of their inputs, %s for another",
 		    path, type_words(e, &old->type), type_words(e, &t));
 		return NULL;
 	}
 	if (!old)
 		vec_push(e->a, &m->params,
-			 ((Param){.name = path, .type = t, .has_init = has_init, .init = init,
-				  .step = step, .loc = user_loc(e, loc)}));
+			 ((Param){.name = path,
+				  .type = t,
+				  .has_init = has_init,
+				  .init = init,
+				  .step = step,
+				  .loc = user_loc(e, loc)}));
 	Op *op = op_start(e, OP_param, 0, NULL, 1, loc);
 	attr_str(m, op, "name", path);
 	Value *v = op_typed(e, op, t);
@@ -93,7 +98,8 @@ void run_param(Elab *e, const Node *n)
 	Type t;
 
 	if (f->regions > 0) {
-		say(e, n->loc, "declare it before", "`param` inside a branch or loop at run time");
+		say(e, n->loc, "declare it before",
+		    "`param` inside a branch or loop at run time");
 		return;
 	}
 	if (free_name(e, n) && type_eval(e, n->kids[0], false, &t, &has_t) &&
@@ -124,8 +130,9 @@ static Val run_time_state(Elab *e, const Node *n, Type t, double init)
 	t.level = sequence ? LV_SEQ : LV_ONCE;
 	State s = {.name = path, .type = t, .init = init,
 		   .scope = sequence ? PER_SEQUENCE : PER_CALL};
-	vec_push(e->a, &l->states, ((StateInfo){.name = n->s, .loc = n->loc, .frame = e->frame,
-						.path = path}));
+	vec_push(
+	    e->a, &l->states,
+	    ((StateInfo){.name = n->s, .loc = n->loc, .frame = e->frame, .path = path}));
 	vec_push(e->a, &l->m->states, s);
 	Op *op = op_start(e, OP_state, 0, NULL, 1, n->loc);
 	attr_str(l->m, op, "name", path);
@@ -146,8 +153,9 @@ void run_state(Elab *e, const Node *n)
 	Type t;
 
 	if (f->regions > 0 || f->range >= 0) {
-		say(e, n->loc, NULL, f->range >= 0 ? "`state` inside an expert"
-						   : "`state` inside a branch or loop at run time");
+		say(e, n->loc, NULL,
+		    f->range >= 0 ? "`state` inside an expert"
+				  : "`state` inside a branch or loop at run time");
 		scope_add(e, f->scope, n->s, v, n->loc);
 		return;
 	}
@@ -190,9 +198,10 @@ static void check_step(Elab *e, const StateInfo *s, Value *v, const Node *n)
 	const Op *op = find_ordered(e, v);
 
 	if (op)
-		say(e, n->loc, "only sum, mean, max, min, any and all may look over the tokens",
-		    "the next `%s` is made of %s, which needs all tokens at once", s->name,
-		    over_text(e, op));
+		say(e, n->loc,
+		    "only sum, mean, max, min, any and all may look over the tokens",
+		    "the next `%s` is made of %s, which needs all tokens at once",
+		    s->name, over_text(e, op));
 }
 
 void run_next(Elab *e, const Node *n)
@@ -220,21 +229,23 @@ void run_next(Elab *e, const Node *n)
 	Val v = eval(e, n->kids[0]);
 	if (v.kind == V_POISON)
 		return;
-	Type t = s->per_step ? param_find(l->m, arena_printf(e->a, "%s%s", f->prefix, n->s),
-					  -1)->type
-			     : state_find(l->m, s->path)->type;
+	Type t = s->per_step
+		     ? param_find(l->m, arena_printf(e->a, "%s%s", f->prefix, n->s), -1)
+			   ->type
+		     : state_find(l->m, s->path)->type;
 	Value *x = bring(e, v, &t, n->kids[0]->loc);
 	if (!x)
 		return;
-	if (!shape_equal(&x->type, &t) || (t.dtype == DT_index) != (x->type.dtype == DT_index)) {
+	if (!shape_equal(&x->type, &t) ||
+	    (t.dtype == DT_index) != (x->type.dtype == DT_index)) {
 		say(e, n->kids[0]->loc, NULL, "`%s` is %s and cannot become %s", n->s,
 		    type_words(e, &t), type_words(e, &x->type));
 		return;
 	}
 	if (t.level == LV_ONCE && x->type.level != LV_ONCE) {
 		say(e, n->kids[0]->loc, "reduce it `over: tokens`",
-		    "`%s` is one value a %s, this one %s", n->s, s->per_step ? "step" : "call",
-		    level_text(&x->type));
+		    "`%s` is one value a %s, this one %s", n->s,
+		    s->per_step ? "step" : "call", level_text(&x->type));
 		return;
 	}
 	s = state_named(e, n);                  /* calls may have moved it */
@@ -255,8 +266,9 @@ void check_states(Elab *e, Layer *l)
 	for (int i = 0; i < l->states.n; i++) {
 		const StateInfo *s = &l->states.at[i];
 		if (!s->is_next) {
-			say(e, s->loc, arena_printf(e->a, "add `next %s = ..`, or make it a `param`",
-						    s->name),
+			say(e, s->loc,
+			    arena_printf(e->a, "add `next %s = ..`, or make it a `param`",
+					 s->name),
 			    "`%s` never changes", s->name);
 			continue;
 		}
@@ -267,9 +279,12 @@ void check_states(Elab *e, Layer *l)
 		if (!over)
 			continue;
 		bool picks = s->next->type.dtype == DT_index && l->policy;
-		say(e, s->next_loc, picks ? arena_printf(e->a, "keep the picks before capacity: "
-							 "`next %s = route.pick`", s->name)
-					  : "take what goes into it instead",
+		say(e, s->next_loc,
+		    picks ? arena_printf(e->a,
+					 "keep the picks before capacity: "
+					 "`next %s = route.pick`",
+					 s->name)
+			  : "take what goes into it instead",
 		    "`%s` would need the tokens that come after it, through %s", s->name,
 		    over_text(e, over));
 	}

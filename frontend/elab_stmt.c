@@ -43,8 +43,9 @@ static void check_pair(Elab *e, const Node *n)
 	const Node *w = n->nkids > 1 ? n->kids[1] : n;
 
 	if (f->nret != 2) {
-		say(e, n->loc, "`return pick, weight`", "a policy returns picks and weights, not %d value%s",
-		    f->nret, f->nret == 1 ? "" : "s");
+		say(e, n->loc, "`return pick, weight`",
+		    "a policy returns picks and weights, not %d value%s", f->nret,
+		    f->nret == 1 ? "" : "s");
 		f->returned = false;
 		return;
 	}
@@ -54,14 +55,16 @@ static void check_pair(Elab *e, const Node *n)
 		return;
 	const Type *p = &pick->v->type, *g = &weight->v->type;
 	if (p->dtype != DT_index || p->rank != 1) {
-		say(e, n->kids[0]->loc, p->dtype == DT_index ? "put it into a list: `[e]`" : NULL,
+		say(e, n->kids[0]->loc,
+		    p->dtype == DT_index ? "put it into a list: `[e]`" : NULL,
 		    "a policy returns its picks as index[k], not %s", type_words(e, p));
 	} else if (e->layer->has_experts && p->axis && p->axis != e->layer->experts) {
-		say(e, n->kids[0]->loc, NULL, "the picks choose one of %jd, but there are %jd experts",
+		say(e, n->kids[0]->loc, NULL,
+		    "the picks choose one of %jd, but there are %jd experts",
 		    (intmax_t)p->axis, (intmax_t)e->layer->experts);
 	} else if (g->rank != 1 || g->dim[0] != p->dim[0]) {
-		bool names = n->kids[0]->kind == N_NAME && w->kind == N_NAME && g->rank == 1 &&
-			     g->dim[0] == p->axis;
+		bool names = n->kids[0]->kind == N_NAME && w->kind == N_NAME &&
+			     g->rank == 1 && g->dim[0] == p->axis;
 		say(e, w->loc,
 		    names ? arena_printf(e->a, "`%s[%s]`", w->s, n->kids[0]->s) : NULL,
 		    "a policy returns as many weights as picks: %jd picks, %s weights",
@@ -80,7 +83,8 @@ void run_return(Elab *e, const Node *n)
 	bool poison = false;
 
 	if (f == e->layer->frame) {
-		say(e, n->loc, "write `output`", "a layer has outputs and does not return");
+		say(e, n->loc, "write `output`",
+		    "a layer has outputs and does not return");
 		return;
 	}
 	if (f->regions > f->base || f->in_for) {
@@ -131,11 +135,12 @@ static const char *word_of(NodeKind kind)
 	return words[kind];
 }
 
-void run_stmt(Elab *e, const Node *n)
+static void run_kind(Elab *e, const Node *n)
 {
 	Runner *layer = layer_runner(n->kind);
 
-	if (layer && (e->frame != e->layer->frame || e->frame->regions || e->frame->in_for)) {
+	if (layer &&
+	    (e->frame != e->layer->frame || e->frame->regions || e->frame->in_for)) {
 		say(e, n->loc, NULL, e->frame != e->layer->frame
 			? "`%s` stands only in a layer"
 			: "`%s` stands neither in a loop nor in an `if` at run time",
@@ -158,6 +163,14 @@ void run_stmt(Elab *e, const Node *n)
 	case N_BLOCK:  run_block(e, n); break;
 	default:       say(e, n->loc, NULL, "this does not stand here"); break;
 	}
+}
+
+void run_stmt(Elab *e, const Node *n)
+{
+	e->depth++;
+	if (may_go_on(e, n))
+		run_kind(e, n);
+	e->depth--;
 }
 
 void run_block(Elab *e, const Node *block)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * elab_stored: `stored`, the type in which the checkpoint holds the experts' weights; asked
- * for before the layer is run, so only its constants are computed here. */
+ * elab_stored: `stored`, the type in which the checkpoint holds the experts' weights.  It
+ * is asked for before the layer is run, so only its constants are computed here. */
 #include "elab.h"
 
 #include <string.h>

@@ -15,7 +15,7 @@ static bool dtype_named(Elab *e, const Node *n, Dtype *out)
 	if (strcmp(n->s, "stored") == 0) {
 		if (!e->in_family) {
 			say(e, n->loc, "name the type: `bf16`",
-			    "`stored` is the type of a family's checkpoint; here is no family");
+			    "`stored` is the type of a family's checkpoint");
 			return false;
 		}
 		*out = e->layer->stored;
@@ -44,7 +44,8 @@ static bool bounded(Elab *e, const Type *t, Loc loc)
 
 	if (shape_elems(t->dim, t->rank, &n) && n <= (int64_t)1 << MAX_ELEMS_LOG2)
 		return true;
-	say(e, loc, NULL, "%s is more than 2^%d entries", shape_words(e, t), MAX_ELEMS_LOG2);
+	say(e, loc, NULL, "%s is more than 2^%d entries", shape_words(e, t),
+	    MAX_ELEMS_LOG2);
 	return false;
 }
 
@@ -68,7 +69,8 @@ bool type_eval(Elab *e, const Node *n, bool input, Type *out, bool *has_t)
 			say(e, n->loc, NULL, "more than %d axes", MAX_RANK);
 			return false;
 		}
-		if (!need_int(e, eval(e, k), k->loc, "the length of an axis", 1, MAX_DIM, &dim))
+		if (!need_int(e, eval(e, k), k->loc, "the length of an axis", 1, MAX_DIM,
+			      &dim))
 			return false;
 		t.dim[t.rank++] = dim;
 	}
@@ -117,6 +119,7 @@ Value *make_const(Elab *e, Type t, const double *f, int n, Loc loc)
 	Op *op = op_start(e, OP_const, 0, NULL, 1, loc);
 
 	attr_floats(e->layer->m, op, "value", f, n);
+	e->ops += n / 64;               /* long ones are not free */
 	return op_typed(e, op, t);
 }
 
@@ -129,7 +132,8 @@ static bool entry(Elab *e, const Val *v, const Type *t, double *to, Loc loc)
 	if (v->kind != V_NUM && v->kind != V_BOOL && v->kind != V_NONE)
 		say(e, loc, NULL, "a number is wanted here, not %s", val_words(e, v));
 	else if (t->dtype == DT_index && v->kind != V_NONE && !is_whole(*to, 0, most))
-		say(e, loc, NULL, "there is no entry %.17g in an axis of %.17g", *to, most + 1);
+		say(e, loc, NULL, "there is no entry %.17g in an axis of %.17g", *to,
+		    most + 1);
 	else if (t->dtype == DT_bool && v->kind == V_NUM)
 		say(e, loc, NULL, "%.17g is neither true nor false", *to);
 	else if (t->dtype == DT_i32 && !is_whole(*to, INT32_MIN, INT32_MAX))
@@ -139,14 +143,14 @@ static bool entry(Elab *e, const Val *v, const Type *t, double *to, Loc loc)
 	return false;
 }
 
-/* Writes the numbers of a constant row by row; the shape is that of the first item of each
- * level, and all must have it. */
-static bool flatten(Elab *e, const Val *v, int depth, Type *t, double *to, int *n, Loc loc)
+/* Writes the numbers of a constant row by row; the first items give the shape, and all
+ * others must have it. */
+static bool flatten(Elab *e, const Val *v, int depth, Type *t, double *to, int *n,
+		    Loc loc)
 {
 	if (v->kind == V_LIST) {
-		if (depth == MAX_RANK || v->n == 0 || *n > MAX_ITEMS) {
-			say(e, loc, NULL, v->n ? "a list too deep or too long"
-					       : "an empty list has no element");
+		if (v->n == 0) {
+			say(e, loc, NULL, "an empty list has no element");
 			return false;
 		}
 		if (depth >= t->rank && *n == 0)
@@ -160,7 +164,7 @@ static bool flatten(Elab *e, const Val *v, int depth, Type *t, double *to, int *
 				return false;
 		return true;
 	}
-	if (depth != t->rank || *n >= MAX_ITEMS) {
+	if (depth != t->rank) {
 		say(e, loc, NULL, "the rows of a list differ in shape");
 		return false;
 	}
@@ -174,15 +178,6 @@ static bool has_none(const Val *v)
 	for (int i = 0; v->kind == V_LIST && !found && i < v->n; i++)
 		found = has_none(&v->item[i]);
 	return found;
-}
-
-static int count_items(const Val *v, int depth)
-{
-	int n = v->kind != V_LIST;
-
-	for (int i = 0; v->kind == V_LIST && depth < MAX_RANK && n <= MAX_ITEMS && i < v->n; i++)
-		n += count_items(&v->item[i], depth + 1);
-	return n;
 }
 
 /* A constant as a tensor of dtype d; a tensor so that it may stand beside one of d. */
@@ -209,7 +204,7 @@ Value *as_tensor(Elab *e, Val v, Dtype d, int64_t axis, Loc loc)
 		return NULL;
 	}
 	Type t = {.dtype = d, .axis = d == DT_index ? axis : 0};
-	double *f = NEWN(e->a, double, (size_t)count_items(&v, 0) + 1);
+	double *f = NEWN(e->a, double, (size_t)v.entries + 1);
 	int n = 0;
 	if (!flatten(e, &v, 0, &t, f, &n, loc))
 		return NULL;
@@ -244,13 +239,15 @@ bool arith_types(Elab *e, const Val *v, int n, bool real, Dtype *out)
 			continue;
 		}
 		const Type *t = &v[i].v->type;
-		bool whole = t->dtype == DT_i32 || t->dtype == DT_bool || t->dtype == DT_index;
+		bool whole = t->dtype == DT_i32 || t->dtype == DT_bool ||
+			     t->dtype == DT_index;
 		f64 = f64 || t->dtype == DT_f64;
 		f32 = f32 || (t->dtype != DT_f64 && !whole);
 		ints = ints && whole;
 	}
 	for (int i = 0; f64 && !f32 && i < n; i++)
-		f32 = v[i].kind == V_IR && (v[i].v->type.rank || v[i].v->type.level != LV_ONCE);
+		f32 = v[i].kind == V_IR &&
+		      (v[i].v->type.rank || v[i].v->type.level != LV_ONCE);
 	*out = f32 ? DT_f32 : f64 ? DT_f64 : ints && !real ? DT_i32 : DT_f32;
 	return true;
 }
@@ -276,8 +273,9 @@ Value *number_f32(Elab *e, Val v, Loc loc)
 Value *computed(Elab *e, Val v, Loc loc)
 {
 	if (v.kind == V_IR)
-		return dtype_info[v.v->type.dtype].computed ? v.v
-							     : as_dtype(e, v.v, DT_f32, loc);
+		return dtype_info[v.v->type.dtype].computed
+			   ? v.v
+			   : as_dtype(e, v.v, DT_f32, loc);
 	if (v.kind == V_NONE || has_none(&v))
 		return as_tensor(e, v, DT_index, e->layer->experts, loc);
 	return as_tensor(e, v, v.kind == V_BOOL ? DT_bool : DT_f32, 0, loc);
@@ -351,8 +349,8 @@ bool join_vals(Elab *e, const Val *v, int n, Loc loc, Type *out)
 							v[i].item[0].kind == V_BOOL));
 		its.axis = 0;
 		if (!shapes_join(&t, &its, &t)) {
-			say(e, loc, NULL, "shapes %s and %s do not broadcast", shape_words(e, &t),
-			    shape_words(e, &its));
+			say(e, loc, NULL, "shapes %s and %s do not broadcast",
+			    shape_words(e, &t), shape_words(e, &its));
 			return false;
 		}
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * elab_value: what is known at compile time, and how it computes: in double, as Python. */
+ * elab_value: what is known at compile time; it computes in double, as Python does. */
 #include "elab.h"
 
 #include <math.h>
@@ -16,13 +16,21 @@ Val val_ir(Value *v)
 	return v ? (Val){.kind = V_IR, .v = v} : val_poison();
 }
 
-Val val_list(Elab *e, const Val *item, int n)
+/* Bounded in all directions: a list may hold another one many times. */
+Val val_list(Elab *e, const Val *item, int n, Loc loc)
 {
-	Val *copy = NEWN(e->a, Val, (size_t)n);
+	Val v = {.kind = V_LIST, .item = item, .n = n};
 
-	for (int i = 0; i < n; i++)
-		copy[i] = item[i];
-	return (Val){.kind = V_LIST, .item = copy, .n = n};
+	for (int i = 0; i < n; i++) {
+		v.depth = MAX(v.depth, item[i].depth + 1);
+		v.entries += item[i].kind == V_LIST ? item[i].entries : 1;
+	}
+	if (v.depth <= MAX_RANK && v.entries <= MAX_ITEMS)
+		return v;
+	say(e, loc, NULL, v.depth > MAX_RANK ? "lists are nested more than %d deep"
+					     : "a list of more than %d entries",
+	    v.depth > MAX_RANK ? (int)MAX_RANK : (int)MAX_ITEMS);
+	return val_poison();
 }
 
 bool val_const(const Val *v)
@@ -153,7 +161,8 @@ static bool mismatch(Elab *e, Val v, Loc loc, const char *what, const char *want
 		say(e, loc, NULL, "%s must be a constant, this one %s", what,
 		    level_text(&v.v->type));
 	else
-		say(e, loc, NULL, "%s must be %s, not %s", what, wanted, val_words(e, &v));
+		say(e, loc, NULL, "%s must be %s, not %s", what, wanted,
+		    val_words(e, &v));
 	return false;
 }
 

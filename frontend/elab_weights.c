@@ -18,7 +18,8 @@ static const char *path_text(Elab *e, const Node *n)
 }
 
 /* The settings of a block whose ifs hold, in order. */
-void collect_settings(Elab *e, const WeightsBlock *b, const Node *n, int first, Settings *out)
+void collect_settings(Elab *e, const WeightsBlock *b, const Node *n, int first,
+		      Settings *out)
 {
 	for (int i = first; i < n->nkids; i++) {
 		const Node *k = n->kids[i];
@@ -42,7 +43,8 @@ const char *layout_prefix(Elab *e, const WeightsBlock *b)
 {
 	const char *prefix = NULL;
 
-	need_str(e, eval(e, b->prefix), b->prefix->loc, "the prefix of `weights`", &prefix);
+	need_str(e, eval(e, b->prefix), b->prefix->loc, "the prefix of `weights`",
+		 &prefix);
 	return prefix;
 }
 
@@ -50,9 +52,17 @@ Frame *layout_frame(Elab *e, Layer *l, Fn *fn, Region *region)
 {
 	Frame *f = NEW(e->a, Frame);
 
-	*f = (Frame){.caller = e->frame, .call = l->def->loc, .name = l->def->s,
-		     .unit = l->unit, .fn = fn, .region = region, .prefix = "", .range = -1,
-		     .layout = true, .scope = l->frame->scope, .root = l->frame->root};
+	*f = (Frame){.caller = e->frame,
+		     .call = l->def->loc,
+		     .name = l->def->s,
+		     .unit = l->unit,
+		     .fn = fn,
+		     .region = region,
+		     .prefix = "",
+		     .range = -1,
+		     .layout = true,
+		     .scope = l->frame->scope,
+		     .root = l->frame->root};
 	f->width = l->frame->width;
 	return f;
 }
@@ -73,7 +83,8 @@ static void say_missing(Elab *e, const char *full, Loc loc)
 		in = arena_printf(e->a, "which is in none of the %d files", files);
 	else
 		in = "which is not in the file";
-	say(e, loc, NULL, "`%s`%s needs `%s`, %s", e->layer->path, of_expert(e), full, in);
+	say(e, loc, NULL, "`%s`%s needs `%s`, %s", e->layer->path, of_expert(e), full,
+	    in);
 }
 
 /* A string of a layout: the checkpoint's tensor of that name. */
@@ -97,7 +108,8 @@ Value *layout_tensor(Elab *e, const char *name, Loc loc)
 		return NULL;
 	}
 	if (d >= DT_COUNT || rank > MAX_RANK || rank < 0) {
-		say(e, loc, NULL, "`%s` is of a type or shape that moec does not read", full);
+		say(e, loc, NULL, "`%s` is of a type or shape that moec does not read",
+		    full);
 		return NULL;
 	}
 	type.dtype = d;
@@ -122,8 +134,9 @@ static bool fits(Elab *e, const Param *p, Value *v, Loc loc)
 
 	if (shape_equal(t, &p->type))
 		return true;
-	say(e, loc, turned ? "`transpose(..)`" : NULL, "`%s`%s is %s, the layout gives %s", p->name,
-	    of_expert(e), type_words(e, &p->type), shape_words(e, t));
+	say(e, loc, turned ? "`transpose(..)`" : NULL,
+	    "`%s`%s is %s, the layout gives %s", p->name, of_expert(e),
+	    type_words(e, &p->type), shape_words(e, t));
 	return false;
 }
 
@@ -151,7 +164,8 @@ static bool load_one(Elab *e, const Param *p, const Setting *s, const char *name
 	l->path = p->name;
 	l->layout_prefix = layout_prefix(e, s->block);
 	Val got = eval(e, layout);
-	Value *v = got.kind == V_POISON ? NULL : as_tensor(e, got, DT_f32, 0, layout->loc);
+	Value *v = got.kind == V_POISON ? NULL
+					: as_tensor(e, got, DT_f32, 0, layout->loc);
 	if (v && fits(e, p, v, layout->loc))
 		v = stored_as(e, p, v, layout->loc);
 	else
@@ -198,7 +212,8 @@ static void load_param(Elab *e, Param *p, const Setting *s)
 	}
 	const Range *r = &l->ranges.at[p->type.range];
 	for (l->expert = r->first; l->expert < r->first + r->count; l->expert++)
-		if (!load_one(e, p, s, arena_printf(e->a, "%s.%jd", load, (intmax_t)l->expert)))
+		if (!load_one(e, p, s,
+			      arena_printf(e->a, "%s.%jd", load, (intmax_t)l->expert)))
 			break;                  /* the others lack the same */
 	if (l->expert == r->first + r->count)
 		p->load = load;
@@ -217,7 +232,8 @@ void load_functions(Elab *e, Layer *l)
 	e->frame = l->frame;
 	e->max_ops = e->ops + MAX_LOAD_OPS;
 	for (int i = 0; i < l->weights.n; i++)
-		collect_settings(e, &l->weights.at[i], l->weights.at[i].node, 1, &settings);
+		collect_settings(e, &l->weights.at[i], l->weights.at[i].node, 1,
+				 &settings);
 	for (int i = 0; i < l->m->params.n && !e->fatal; i++) {
 		Param *p = &l->m->params.at[i];
 		const Setting *s = setting_of(&settings, p->name);

@@ -1,7 +1,7 @@
 // libs: frontend
 /* SPDX-License-Identifier: Apache-2.0
  * The elaborator: every program of ours checks and lowers to IR that verifies and reads
- * back; goldens tests/golden/frontend/NAME.moe -> NAME.mir (`test_elab bless` rewrites). */
+ * back; goldens tests/golden/frontend/NAME.moe -> .mir (`test_elab bless` rewrites). */
 #include "../../frontend/frontend.h"
 #include "unit.h"
 
@@ -95,7 +95,8 @@ static bool lowers(Program *p, Text *text)
 		return print_said(p, "does not read back");
 	Text second = text_new(p->arena);
 	print_module(&second, again);
-	return strcmp(text->s, second.s) == 0 || print_said(p, "reads back to another text");
+	return strcmp(text->s, second.s) == 0 ||
+	       print_said(p, "reads back to another text");
 }
 
 static void check_programs(const char *folder)
@@ -131,8 +132,8 @@ static void test_goldens(void)
 	for (size_t i = 0; i < g.gl_pathc; i++) {
 		char *source = read_text(g.gl_pathv[i]), *wanted = NULL;
 		Program *p = program(strrchr(g.gl_pathv[i], '/') + 1, source);
-		const char *path = arena_printf(p->arena, "%.*s.mir",
-						(int)strlen(g.gl_pathv[i]) - 4, g.gl_pathv[i]);
+		const char *path = arena_printf(
+		    p->arena, "%.*s.mir", (int)strlen(g.gl_pathv[i]) - 4, g.gl_pathv[i]);
 		CHECK(fe_check(p->arena, p->diag, &p->opt) || print_said(p, "check"));
 		if (lowers(p, &text) && bless) {
 			FILE *f = fopen(path, "wb");
@@ -149,7 +150,7 @@ static void test_goldens(void)
 	globfree(&g);
 }
 
-/* The program with the `require` at this line turned round: (c, "text") is (not (c), ..). */
+/* The program with the `require` at this line turned round: (c, ..) is (not (c), ..). */
 static const char *turned(Arena *a, const char *text, const char *at)
 {
 	const char *c = at + strlen("\n  require("), *comma = c;
@@ -161,7 +162,7 @@ static const char *turned(Arena *a, const char *text, const char *at)
 			    (int)(comma - c), c, comma);
 }
 
-/* What is known at compile time: every `require` of rules.moe holds, and none by chance. */
+/* What is known at compile time: all `require`s of rules.moe hold, and none by chance. */
 static void test_constants(void)
 {
 	const char *slash = strrchr(__FILE__, '/');
@@ -197,23 +198,24 @@ static Module *compile_with(Program *p, const char *config, const char *layer)
 }
 
 static const char family[] =
-	"family tiny {\n"
-	"  layers first: config.n, second: 2\n"
-	"  layer dense when layer < (config.dense ?? 1) and stack == \"first\" {\n"
-	"    input x: stored[T, 8]\n"
-	"    output relu_ffn(x, 16)\n"
-	"    weights \"{stack}.{layer}.\" { up = \"wi\"  down = transpose(\"wo\") }\n"
-	"  }\n"
-	"  layer moe {\n"
-	"    input   x: stored[T, 8]\n"
-	"    experts config.e of relu_ffn(16)\n"
-	"    route   softmax_topk(config.k ?? 1)\n"
-	"    weights \"{stack}.{layer}.\" {\n"
-	"      router = \"r\"  up = \"up\"[expert]\n"
-	"      down = \"scaled\"[expert] * blockwise(\"s\"[expert], 4, 8) ?? \"down{expert}\"\n"
-	"    }\n"
-	"  }\n"
-	"}\n";
+    "family tiny {\n"
+    "  layers first: config.n, second: 2\n"
+    "  layer dense when layer < (config.dense ?? 1) and stack == \"first\" {\n"
+    "    input x: stored[T, 8]\n"
+    "    output relu_ffn(x, 16)\n"
+    "    weights \"{stack}.{layer}.\" { up = \"wi\"  down = transpose(\"wo\") }\n"
+    "  }\n"
+    "  layer moe {\n"
+    "    input   x: stored[T, 8]\n"
+    "    experts config.e of relu_ffn(16)\n"
+    "    route   softmax_topk(config.k ?? 1)\n"
+    "    weights \"{stack}.{layer}.\" {\n"
+    "      router = \"r\"  up = \"up\"[expert]\n"
+    "      down = \"scaled\"[expert] * blockwise(\"s\"[expert], 4, 8)\n"
+	"             ?? \"down{expert}\"\n"
+    "    }\n"
+    "  }\n"
+    "}\n";
 
 static void test_families(void)
 {
@@ -234,8 +236,10 @@ static void test_families(void)
 	MUST(m != NULL);
 	SAME_TEXT(m->name, "dense");
 	CHECK(m->params.n == 2 && m->params.at[0].type.dtype == DT_f32);
-	CHECK(!compile_with(p, "{\"model_type\": \"tiny\", \"n\": 3, \"e\": 4}", "first.3"));
-	CHECK(!compile_with(p, "{\"model_type\": \"tiny\", \"n\": 3, \"e\": 4}", "third.0"));
+	CHECK(!compile_with(p, "{\"model_type\": \"tiny\", \"n\": 3, \"e\": 4}",
+			    "first.3"));
+	CHECK(!compile_with(p, "{\"model_type\": \"tiny\", \"n\": 3, \"e\": 4}",
+			    "third.0"));
 	CHECK(!compile_with(p, "{\"model_type\": \"tiny\", \"n\": 3, \"e\": 4}", "1"));
 	CHECK(!compile_with(p, "{\"model_type\": \"big\", \"n\": 3, \"e\": 4}", NULL));
 	finish(p);
@@ -244,10 +248,14 @@ static void test_families(void)
 /* One checkpoint with scales, one without. */
 static bool find_tensor(void *ctx, const char *name, Dtype *d, int *rank, int64_t *dims)
 {
-	static const struct { const char *name; int scaled, rank; int64_t dims[3]; } all[] = {
-		{"first.1.r", -1, 2, {2, 8}},       {"first.1.up", -1, 3, {2, 16, 8}},
-		{"first.1.scaled", 1, 3, {2, 8, 16}}, {"first.1.s", 1, 3, {2, 2, 2}},
-		{"first.1.down0", 0, 2, {8, 16}},   {"first.1.down1", 0, 2, {8, 16}},
+	static const struct {
+		const char *name;
+		int scaled, rank;
+		int64_t dims[3];
+	} all[] = {
+	    {"first.1.r", -1, 2, {2, 8}},         {"first.1.up", -1, 3, {2, 16, 8}},
+	    {"first.1.scaled", 1, 3, {2, 8, 16}}, {"first.1.s", 1, 3, {2, 2, 2}},
+	    {"first.1.down0", 0, 2, {8, 16}},     {"first.1.down1", 0, 2, {8, 16}},
 	};
 
 	for (size_t i = 0; i < COUNT(all); i++) {
@@ -289,7 +297,7 @@ static void test_layouts(void)
 		SAME_TEXT(param_find(m, "down", 0)->load, "load.down");
 		const Fn *fn = fn_find(m, "load.down.1");
 		MUST(fn != NULL);
-		CHECK(count_ops(fn, OP_tensor) == 1 + scaled);     /* nothing tried in vain */
+		CHECK(count_ops(fn, OP_tensor) == 1 + scaled);   /* none in vain */
 		CHECK(count_ops(fn, OP_blockwise) == scaled);
 		CHECK(count_ops(fn_find(m, "load.up.0"), OP_slice) == 1);
 		MUST(fn_find(m, "load.router") != NULL);
@@ -300,9 +308,10 @@ static void test_layouts(void)
 /* Losses cost nothing where they are not asked for. */
 static void test_losses(void)
 {
-	Program *p = program("l.moe", "layer l { input x: f32[T, 8]\n experts 4 of relu_ffn(8)\n"
-				      "route softmax_topk(2)\n"
-				      "loss balance(route.pick, route.p)\n loss z(route.logits) }");
+	Program *p = program(
+	    "l.moe", "layer l { input x: f32[T, 8]\n experts 4 of relu_ffn(8)\n"
+		     "route softmax_topk(2)\n"
+		     "loss balance(route.pick, route.p)\n loss z(route.logits) }");
 	Module *m = fe_compile(p->arena, p->diag, &p->opt);
 
 	MUST(m != NULL);
@@ -330,7 +339,8 @@ static void test_mixed(void)
 	for (int i = 0; i < 400; i++) {
 		char *a = read_text(g.gl_pathv[next_random(&seed) % g.gl_pathc]);
 		char *b = read_text(g.gl_pathv[next_random(&seed) % g.gl_pathc]);
-		size_t from = next_random(&seed) % strlen(a), to = next_random(&seed) % strlen(b);
+		size_t from = next_random(&seed) % strlen(a),
+		       to = next_random(&seed) % strlen(b);
 		Arena *arena = arena_new();
 		FILE *none = fopen("/dev/null", "w");
 		Diag *d = diag_new(arena, none);

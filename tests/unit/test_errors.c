@@ -2,8 +2,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Every message: tests/errors/<kind>/NAME.moe says exactly NAME.expect.
  *
- * A NAME.json beside it is the config.json of a family, NAME.tensors its checkpoint (lines
- * `name type dims`, the first `files N`); such a layer is compiled, the others are checked.
+ * A NAME.json beside it is the config.json of a family, NAME.tensors its checkpoint (the
+ * first line `files N`, then `name type dims`); such a layer is compiled, the others are
+ * checked.
  * `test_errors bless` rewrites the expectations; read the difference. */
 #include "../../frontend/frontend.h"
 #include "unit.h"
@@ -42,10 +43,12 @@ static bool find_tensor(void *ctx, const char *name, Dtype *d, int *rank, int64_
 {
 	size_t n = strlen(name);
 
-	for (const char *s = ctx; s && *s; s = strchr(s, '\n') ? strchr(s, '\n') + 1 : NULL) {
+	for (const char *s = ctx; s && *s;
+	     s = strchr(s, '\n') ? strchr(s, '\n') + 1 : NULL) {
 		int used = 0, more = 0;
 		char type[16];
-		if (strncmp(s, name, n) != 0 || sscanf(s + n, " %15s%n", type, &used) != 1)
+		if (strncmp(s, name, n) != 0 ||
+		    sscanf(s + n, " %15s%n", type, &used) != 1)
 			continue;
 		*d = DT_COUNT;
 		for (int i = 0; i < DT_COUNT; i++)
@@ -102,7 +105,8 @@ static void check_file(const char *path)
 	const char *name = basename(copy);
 
 	MUST(chdir(dirname(copy2)) == 0);
-	char *text = read_text(a, name), *expect = read_text(a, with_ending(a, name, ".expect"));
+	char *text = read_text(a, name),
+	     *expect = read_text(a, with_ending(a, name, ".expect"));
 	if (!text) {
 		arena_free(a);
 		return;
@@ -127,8 +131,8 @@ static void check_folder(const char *kind, int least)
 	char pattern[PATH_MAX];
 	glob_t g;
 
-	snprintf(pattern, sizeof pattern, "%.*s/../errors/%s/*.moe", (int)(slash - __FILE__),
-		 __FILE__, kind);
+	snprintf(pattern, sizeof pattern, "%.*s/../errors/%s/*.moe",
+		 (int)(slash - __FILE__), __FILE__, kind);
 	MUST(glob(pattern, 0, NULL, &g) == 0);
 	CHECK((int)g.gl_pathc >= least);
 	for (size_t i = 0; i < g.gl_pathc; i++)
