@@ -91,29 +91,33 @@ static const Dot *dot_of(const Form *f, const Op *op)
 	return target_dot(f->target, op->args[0]->type.dtype, op->args[1]->type.dtype);
 }
 
+/* Operand i of a stored type becomes f32 in a kernel of its own: exact, no rounding. */
+static void widen(Form *f, Op *op, int i)
+{
+	Type type = op->args[i]->type;
+
+	if (dtype_info[type.dtype].computed)
+		return;
+	type.dtype = DT_f32;
+	op->args[i] = put1(op, OP_cast, op->args[i], &type);
+	Op *cast = op->args[i]->def;
+	const char *name = base_name(cast);
+	bool weights = is_weight_work(cast);
+	Op *k = kernel_wrap(f->fn, cast, "map", &type);
+	if (weights)
+		attr_int(f->m, k, "weights", 1);
+	name_kernel(f, k, name);
+}
+
 /* A pair of operand types that some dot of the target takes: else through f32. */
 static const Dot *legal_dot(Form *f, Op *op)
 {
-	const Dot *dot;
+	const Dot *dot = dot_of(f, op);
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2 && !dot; i++) {
+		widen(f, op, i);
 		dot = dot_of(f, op);
-		Type type = op->args[i]->type;
-		if (dot)
-			return dot;
-		if (type.dtype == DT_f32)
-			continue;
-		type.dtype = DT_f32;
-		op->args[i] = put1(op, OP_cast, op->args[i], &type);
-		Op *cast = op->args[i]->def;
-		const char *name = base_name(cast);
-		bool weights = is_weight_work(cast);
-		Op *k = kernel_wrap(f->fn, cast, "map", &type);
-		if (weights)
-			attr_int(f->m, k, "weights", 1);
-		name_kernel(f, k, name);
 	}
-	dot = dot_of(f, op);
 	if (!dot)
 		ice("%s has no dot for f32 and f32", f->target->name);
 	return dot;
@@ -163,6 +167,7 @@ static void form_op(Form *f, Op *op)
 		form_contract(f, op);
 	} else if (crosses_rows(op)) {
 		materialise(f, op, 0);
+		widen(f, op, 0);
 		Type over = op->args[0]->type;
 		name_kernel(f, kernel_wrap(f->fn, op, "cross", &over), name);
 	} else if (op->kind == OP_group) {
@@ -222,14 +227,34 @@ static void mark_losses(Module *m, Region *r)
 	}
 }
 
+static const Op *find_call(const Region *r)
+{
+	const Op *found = NULL;
+
+	for (const Op *op = r->first; op && !found; op = op->next) {
+		if (op->kind == OP_call || op->kind == OP_experts)
+			found = op;
+		for (int i = 0; i < op->nregions && !found; i++)
+			found = find_call(op->regions[i]);
+	}
+	return found;
+}
+
 bool form_kernels(Module *m, PassContext *ctx)
 {
 	Form f = {.m = m, .fn = m->fns, .target = ctx->target};
 
-	if (!m->fns)
+	if (!m->fns || m->target)
 		return false;
 	if (!ctx->target)
 		ice("form-kernels without a target");
+	const Op *call = find_call(m->fns->body);
+	if (call) {
+		diag_error(ctx->diag, call->loc,
+			   "form-kernels wants inline-std before it");
+		return false;
+	}
+	choose_branches(m->fns, ctx);
 	m->target = ctx->target->name;
 	form_region(&f, m->fns->body);
 	mark_losses(m, m->fns->body);

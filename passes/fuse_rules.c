@@ -62,7 +62,8 @@ static bool map_is_columnwise(const Op *map, int64_t n)
 	for (const Op *op = map->regions[0]->first; op->next; op = op->next)
 		if (!op_is_source(op) && !is_row_scalar(op) && !is_columnwise(op, n))
 			return false;
-	return map->outs[0]->type.rank == 1 && map->outs[0]->type.dim[0] == n;
+	const Type *out = map->nouts ? &map->outs[0]->type : NULL;
+	return out && out->rank == 1 && out->dim[0] == n;
 }
 
 /* The map is one combine of rows that the contraction makes and nobody else reads. */

@@ -169,6 +169,8 @@ bool inline_std(Module *m, PassContext *ctx)
 {
 	bool changed = false;
 
+	if (m->target)
+		return false;           /* kernels are behind this */
 	for (Fn *fn = m->fns; fn; fn = fn->next)
 		changed |= expand(fn, fn->body);
 	for (Fn *fn = m->fns ? m->fns->next : NULL, *next; fn; fn = next) {

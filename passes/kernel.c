@@ -247,11 +247,20 @@ static void drop_unread_results(Fn *fn, Op *k)
 	k->nouts = yield->nargs = n;
 }
 
-/* Value.id counts the reads inside the region, and is 0 again afterwards. */
+static void number_operands(const Op *op, int id)
+{
+	for (int i = 0; i < op->nargs; i++)
+		op->args[i]->id = id;
+	for (int i = 0; i < op->nregions; i++)
+		for (const Op *at = op->regions[i]->first; at; at = at->next)
+			number_operands(at, id);
+}
+
+/* Value.id is 1 for what is read. */
 static void drop_unread_work(Region *r)
 {
 	for (Op *op = r->last, *prev; op; op = prev) {
-		bool read = op == r->last;
+		bool read = op->nouts == 0;
 		prev = op->prev;
 		for (int i = 0; i < op->nouts; i++) {
 			read |= op->outs[i]->id != 0;
@@ -261,17 +270,10 @@ static void drop_unread_work(Region *r)
 			op_unlink(op);
 			continue;
 		}
-		for (int i = 0; i < op->nargs; i++)
-			op->args[i]->id++;
+		number_operands(op, 1);
 	}
-}
-
-/* Captured values were counted too. */
-static void clear_captures(const Region *r)
-{
 	for (const Op *op = r->first; op; op = op->next)
-		for (int i = 0; i < op->nargs; i++)
-			op->args[i]->id = 0;
+		number_operands(op, 0);
 }
 
 void kernel_drop_unread(Fn *fn, Op *k)
@@ -282,7 +284,6 @@ void kernel_drop_unread(Fn *fn, Op *k)
 		return;
 	}
 	drop_unread_work(k->regions[0]);
-	clear_captures(k->regions[0]);
 }
 
 void kernel_tidy(Fn *fn, Op *k)

@@ -13,7 +13,7 @@ bool schedule_blocks(Module *, PassContext *);
 bool pack(Module *, PassContext *);
 
 /* kernel.c */
-bool    op_is_source(const Op *);       /* cheaper to repeat in each kernel than to keep */
+bool    op_is_source(const Op *);       /* cheaper to repeat a kernel than to keep */
 bool    kernel_is(const Op *, const char *kind);
 bool    kernels_alike(const Op *, const Op *);          /* over the same rows */
 bool    kernel_of_weights(const Op *);  /* computes weights from weights alone */
@@ -46,6 +46,9 @@ void    region_sort(Arena *, Region *);
 /* cse.c */
 bool    ops_equal(const Op *, const Op *);      /* kind, operands, attributes, types */
 
+/* check.c: a module that comes with kernels; false: said */
+bool    check_contractions(Diag *, const Region *, const Target *);
+
 /* put.c: a new op in front of another; type NULL: inferred */
 Op     *put_op(Op *before, OpKind, int nargs, Value **args, const Type *);
 Value  *put1(Op *before, OpKind, Value *, const Type *);
@@ -63,6 +66,9 @@ bool    merge_equal(Fn *);
 bool    drop_dead(Fn *);
 bool    use_identities(Fn *);
 bool    form_contractions(Fn *);
+
+/* branch.c: form-kernels' first step */
+bool    choose_branches(Fn *, PassContext *);
 
 /* derive.c: pack's first half */
 bool    derive_params(Fn *);

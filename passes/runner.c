@@ -103,6 +103,9 @@ void run_passes(Module *m, PassContext *ctx, const PassOptions *o)
 
 	if (!ctx->target && m->target)
 		ctx->target = target_find(m->target);
+	if (n && m->target && m->fns && ctx->target &&
+	    !check_contractions(ctx->diag, m->fns->body, ctx->target))
+		return;
 	/* a row without a function is the backend's, which comes after all of ours */
 	while (ran < n && list[ran]->run) {
 		timing[ran] = run_one(m, ctx, o, list[ran]);

@@ -13,6 +13,8 @@ bool simplify(Module *m, PassContext *ctx)
 {
 	bool changed = false;
 
+	if (m->target)
+		return false;           /* kernels have a form of their own */
 	for (Fn *fn = m->fns; fn; fn = fn->next) {
 		bool again = true;
 		for (int round = 0; again && round < MAX_ROUNDS; round++) {

@@ -128,6 +128,59 @@ static void test_table(void)
 		CHECK(pass_find(passes[i].name) == &passes[i]);
 }
 
+/* ---- modules that passes refuse ---- */
+
+/* What is said when the passes of `only` meet this layer. */
+static void check_refused(const char *body, const char *only, const char *message)
+{
+	Arena *a = arena_new();
+	char *text;
+	size_t n;
+	FILE *out = open_memstream(&text, &n);
+	Diag *diag = diag_new(a, out);
+	PassContext ctx = {a, diag, target_find("x86-64-v3")};
+	PassOptions o = {.only = &only, .nonly = 1, .verify = true};
+	const char *source_text = arena_printf(a,
+		"module \"m\" {\n%s"
+		"  layer {width=8, experts=0, picks=0, group=0, losses=0}\n"
+		"  param w: f32[4, 8]\n"
+		"  fn @layer(%%x: f32[T, 8]) -> (f32[T, 4]) {\n%s    return %%y\n  }\n"
+		"  fn @f(%%x: f32[T, 8]) -> (f32[T, 4]) {\n"
+		"    %%w = param {name=\"w\"} : f32[4, 8]\n"
+		"    %%y = linear %%x, %%w : f32[T, 4]\n    return %%y\n  }\n}\n",
+		strstr(body, "kernel") ? "  target \"x86-64-v3\"\n" : "", body);
+	Module *m = parse_module(a, diag, "m.mir", source_text);
+
+	MUST(m != NULL);
+	run_passes(m, &ctx, &o);
+	fflush(out);
+	CHECK(diag_errors(diag) == 1);
+	CHECK(strstr(text, message) != NULL);
+	fclose(out);
+	free(text);
+	arena_free(a);
+}
+
+static void test_refused(void)
+{
+	check_refused("    %y = call %x {fn=@f} : f32[T, 4]\n", "form-kernels",
+		      "form-kernels wants inline-std");
+	check_refused("    %y = kernel {kind=contract, over=T} : f32[T, 4] {\n"
+		      "      %p = softmax %x {over=0} : f32[T, 8]\n"
+		      "      %c = slice %p {start=[0], size=[4], step=[1]} : f32[T, 4]\n"
+		      "      yield %c\n    }\n",
+		      "pack", "it has no linear");
+	check_refused("    %v = kernel {kind=map, over=once} : f32[4, 8] {\n"
+		      "      %c = tokens : f64\n"
+		      "      %w = param {name=\"w\"} : f32[4, 8]\n"
+		      "      %u = mul %c, %w : f32[4, 8]\n"
+		      "      yield %u\n    }\n"
+		      "    %y = kernel {kind=contract, over=T} : f32[T, 4] {\n"
+		      "      %l = linear %x, %v : f32[T, 4]\n"
+		      "      yield %l\n    }\n",
+		      "pack", "its matrix is no weight");
+}
+
 /* ---- targets ---- */
 
 static void test_targets(void)
@@ -173,5 +226,6 @@ static void test_dots(void)
 
 SUITE("runner", {"the whole pipeline", test_whole}, {"print after", test_print},
       {"stop after", test_stop}, {"skip", test_skip}, {"only some", test_only},
-      {"from the middle", test_from}, {"table", test_table}, {"targets", test_targets},
+      {"from the middle", test_from}, {"table", test_table}, {"refused", test_refused},
+      {"targets", test_targets},
       {"native", test_native}, {"dots", test_dots})

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * check: whether contractions that were read from a file have the form of pass.h.
+ *
+ * The verifier knows what kernels mean, not what can be made of them; passes and backend
+ * rely on both. */
+#include "kernel.h"
+
+static const char *operands_wrong(const Op *linear, const Op *first, const Target *t)
+{
+	const Type *a = &linear->args[0]->type, *w = &linear->args[1]->type;
+	const Op *def = linear->args[1]->def;
+	bool weight = def && (def->kind == OP_param || def->kind == OP_unpack ||
+			      kernel_of_weights(def));
+
+	if (linear->args[0] != first->args[0])
+		return "its linears have different left operands";
+	if (!type_equal(w, &first->args[1]->type))
+		return "its weights are of different types";
+	if (a->rank != 1 || a->level == LV_ONCE || a->level == LV_EXPERT || w->rank != 2)
+		return "it is not of rows and a matrix";
+	if (!weight)
+		return "its matrix is no weight";
+	if (!target_dot(t, a->dtype, w->dtype))
+		return "the target has no dot of its types";
+	return NULL;
+}
+
+static const char *contraction_wrong(const Op *k, const Target *t)
+{
+	const Op *first = kernel_first(k, OP_linear);
+	int combines = 0;
+
+	if (!first)
+		return "it has no linear";
+	for (const Op *op = k->regions[0]->first; op; op = op->next) {
+		const char *wrong = NULL;
+		if (op->kind == OP_linear)
+			wrong = operands_wrong(op, first, t);
+		if (wrong)
+			return wrong;
+		combines += op->kind == OP_combine;
+	}
+	return combines > 1 ? "it has two combines" : NULL;
+}
+
+bool check_contractions(Diag *diag, const Region *r, const Target *t)
+{
+	bool right = true;
+
+	for (const Op *op = r->first; op; op = op->next) {
+		const char *wrong = NULL;
+		if (kernel_is(op, "contract"))
+			wrong = contraction_wrong(op, t);
+		if (wrong)
+			diag_error(diag, op->loc, "not a contraction: %s", wrong);
+		right &= !wrong;
+		for (int i = 0; i < op->nregions; i++)
+			right &= check_contractions(diag, op->regions[i], t);
+	}
+	return right;
+}
