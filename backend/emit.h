@@ -23,6 +23,9 @@ typedef struct {
 	int          range;             /* -1: once */
 } Weight;
 
+/* A result that is another value as well. */
+typedef struct { Value *from, *to; } Twin;
+
 typedef struct {
 	const char *name;
 	moert_step_kind kind;
@@ -43,6 +46,7 @@ typedef struct {
 	const Target *t;
 	const Fn     *layer;
 	Vec(Buffer)   bufs;
+	Vec(Twin)     twins;
 	Vec(Weight)   weights;
 	Vec(Step)     steps;
 	int           lanes;            /* f32 entries of a vector */

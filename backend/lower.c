@@ -36,22 +36,35 @@ static int64_t given_of(const Value *v)
 	return strcmp(what, "pick") == 0 ? 1 : strcmp(what, "gate") == 0 ? 2 : 0;
 }
 
-static moert_role role_of(const Emit *e, const Value *v, const char **name)
-{
-	const Op *ret = e->layer->body->last;
-
-	for (int i = 0; i < ret->nargs; i++)
-		if (ret->args[i] == v) {
-			*name = e->layer->out_names ? e->layer->out_names[i] : NULL;
-			return i >= ret->nargs - e->m->nlosses ? MOERT_LOSS : MOERT_OUTPUT;
-		}
-	*name = NULL;
-	return MOERT_TEMP;
-}
-
 static bool is_contract(const Op *kernel)
 {
 	return strcmp(attr_get_str(kernel, "kind", ""), "contract") == 0;
+}
+
+/* What a kernel yields as this value. */
+static const Value *yielded(const Value *v)
+{
+	return v->def->regions[0]->last->args[v->index];
+}
+
+/* The runtime finds results in their order.  One that is an input, or stands there twice,
+ * gets a copy of its own. */
+static void number_results(Emit *e)
+{
+	const Op *ret = e->layer->body->last;
+
+	for (int i = 0; i < ret->nargs; i++) {
+		Value *v = ret->args[i], *to = v;
+		const char *name = e->layer->out_names ? e->layer->out_names[i] : NULL;
+		bool loss = i >= ret->nargs - e->m->nlosses;
+		if (v->id >= 0) {
+			to = NEW(e->arena, Value);
+			*to = *v;
+			vec_push(e->arena, &e->twins, ((Twin){v, to}));
+		}
+		add_buffer(e, to, name ? name : "", loss ? MOERT_LOSS : MOERT_OUTPUT,
+			   to == v ? given_of(yielded(v)) : 0);
+	}
 }
 
 static void number_buffers(Emit *e)
@@ -60,18 +73,16 @@ static void number_buffers(Emit *e)
 
 	for (int i = 0; i < body->nargs; i++)
 		add_buffer(e, body->args[i], NULL, MOERT_INPUT, 0);
+	number_results(e);
 	for (Op *op = body->first; op; op = op->next) {
 		if (op->kind != OP_kernel)
 			continue;
-		const Region *r = op->regions[0];
-		for (int i = 0; i < op->nouts; i++) {
-			const char *name;
-			moert_role role = role_of(e, op->outs[i], &name);
-			if (op->outs[i]->type.dtype != DT_rows)
-				add_buffer(e, op->outs[i], name, role, given_of(r->last->args[i]));
-		}
+		for (int i = 0; i < op->nouts; i++)
+			if (op->outs[i]->type.dtype != DT_rows && op->outs[i]->id < 0)
+				add_buffer(e, op->outs[i], NULL, MOERT_TEMP,
+					   given_of(yielded(op->outs[i])));
 		if (is_contract(op) && attr_get_int(op, "tail", 0))
-			for (Op *in = r->first; in; in = in->next)
+			for (Op *in = op->regions[0]->first; in; in = in->next)
 				if (in->kind == OP_linear)
 					add_buffer(e, in->outs[0], NULL, MOERT_TEMP, 0);
 	}
@@ -201,43 +212,24 @@ static void lower_kernel(Emit *e, const Op *kernel)
 	ice("no kernel kind '%s'", kind);
 }
 
-/* A result that is an input, or stands twice among the results, is copied to its own. */
-static void copy_result(Emit *e, Value *v, int index)
+static void emit_copy(Emit *e, const Twin *c)
 {
-	Value *to = NEW(e->arena, Value);
-	Buffer b = {to, e->layer->out_names ? e->layer->out_names[index] : NULL, MOERT_OUTPUT, 0};
-	Step s = {.name = "copy", .kind = MOERT_MAP, .over = v->type, .weight = -1, .in = -1,
-		  .out = -1};
+	Step s = {.name = "copy", .kind = MOERT_MAP, .over = c->from->type, .weight = -1,
+		  .in = -1, .out = -1};
+	const Type *t = &c->from->type;
 	Ll *l = &e->l;
 
-	*to = *v;
-	to->id = e->bufs.n;
-	if (!b.name)
-		b.name = "";
-	vec_push(e->arena, &e->bufs, b);
 	s.map = ll_function(l, "copy", l->none, (Ty[]){l->ptr, l->i64, l->i64, l->ptr}, 4, true);
 	Val call = LLVMGetParam(s.map, 0);
 	Loop rows = ll_for(l, LLVMGetParam(s.map, 1), LLVMGetParam(s.map, 2), 1, "row");
-	Val row = v->type.level == LV_ONCE ? NULL : rows.i;
-	Val from = emit_view_row(e, call, v->id, row), dest = emit_view_row(e, call, to->id, row);
-	uint64_t bytes = (uint64_t)(type_elems(&v->type) * memory_bytes(v->type.dtype));
-	LLVMBuildMemCpy(l->b, dest, 1, from, 1, ll_i64(l, (int64_t)bytes));
+	Val row = t->level == LV_ONCE ? NULL : rows.i;
+	Val from = emit_view_row(e, call, c->from->id, row);
+	Val to = emit_view_row(e, call, c->to->id, row);
+	int64_t bytes = type_elems(t) * memory_bytes(t->dtype);
+	LLVMBuildMemCpy(l->b, to, 1, from, 1, ll_i64(l, bytes));
 	ll_end_for(l, &rows);
 	LLVMBuildRetVoid(l->b);
 	vec_push(e->arena, &e->steps, s);
-}
-
-static void copy_results(Emit *e)
-{
-	const Op *ret = e->layer->body->last;
-
-	for (int i = 0; i < ret->nargs - e->m->nlosses; i++) {
-		bool again = !ret->args[i]->def;
-		for (int j = 0; j < i; j++)
-			again = again || ret->args[j] == ret->args[i];
-		if (again)
-			copy_result(e, ret->args[i], i);
-	}
 }
 
 /* Backwards from the results that are no losses: what is not met serves losses alone. */
@@ -281,6 +273,7 @@ void emit_layer(Emit *e)
 		if (op->kind == OP_kernel)
 			lower_kernel(e, op);
 	mark_loss_only(e);
-	copy_results(e);
+	for (int i = 0; i < e->twins.n; i++)
+		emit_copy(e, &e->twins.at[i]);
 	emit_entries(e, emit_descriptor(e));
 }
