@@ -112,10 +112,12 @@ static bool strip_widening(Op *op)
 /* [1] against [n] is a scalar of its row: as one it fits an epilogue. */
 static bool strip_axis_of_one(Op *op)
 {
-	const Type *out = &op->outs[0]->type;
 	bool changed = false;
 
-	if (!(op_info[op->kind].flags & EW) || out->rank != 1 || out->dim[0] == 1)
+	if (!(op_info[op->kind].flags & EW))
+		return false;
+	const Type *out = &op->outs[0]->type;
+	if (out->rank != 1 || out->dim[0] == 1)
 		return false;
 	for (int i = 0; i < op->nargs; i++) {
 		Type t = op->args[i]->type;
