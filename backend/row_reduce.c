@@ -130,6 +130,7 @@ static Val minus_then_exp(Line *s, Val v, void *top)
 static Val line_result(Line *s, const Op *op)
 {
 	Ll *l = &s->m->e->l;
+	bool whole = s->as == DT_i32;
 
 	switch (op->kind) {
 	case OP_sum:
@@ -139,9 +140,9 @@ static Val line_result(Line *s, const Op *op)
 		return s->n ? LLVMBuildFDiv(l->b, sum, ll_const_f32(l, (double)s->n, 1), "") : sum;
 	}
 	case OP_amax:
-		return line_reduce(s, OP_amax, -__builtin_inf(), NULL, NULL);
+		return line_reduce(s, OP_amax, whole ? INT32_MIN : -__builtin_inf(), NULL, NULL);
 	case OP_amin:
-		return line_reduce(s, OP_amin, __builtin_inf(), NULL, NULL);
+		return line_reduce(s, OP_amin, whole ? INT32_MAX : __builtin_inf(), NULL, NULL);
 	case OP_any:
 		return line_reduce(s, OP_amax, 0, NULL, NULL);
 	case OP_all:
@@ -166,13 +167,11 @@ static void reduce_line(Line *s, const Op *op, Place out, Val to)
 
 static void row_reduction(MapFn *m, const Op *op)
 {
-	const Type *t = &op->outs[0]->type, *in = &op->args[0]->type;
+	const Type *t = &op->outs[0]->type;
 	bool logical = op->kind == OP_any || op->kind == OP_all;
 	Dtype as = logical || t->dtype == DT_i32 || t->dtype == DT_bool ? DT_i32 : DT_f32;
 	int64_t n = type_elems(t);
 
-	if (as == DT_i32 && in->dtype != DT_bool && (op->kind == OP_amax || op->kind == OP_amin))
-		ice("extrema of whole numbers are taken over f32");
 	map_memory(m, op->args[0]);
 	Place out = map_scratch(m, t->dtype, n);
 	each_line(m, op, as, out, reduce_line);
