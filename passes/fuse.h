@@ -18,5 +18,6 @@ enum { NO_ROLE, EPILOGUE, SINK, FINISH, TAIL };
 /* fuse_rules.c */
 int  role_in(Fuse *, const Op *contract, const Op *map);
 bool streams_fit(Fuse *, const Op *a, const Op *b);     /* two bare contractions, one A */
+bool reads_given(Fuse *, const Op *from, const Op *into);
 
 #endif

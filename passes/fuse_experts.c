@@ -133,7 +133,8 @@ static Op *taker_of(Fuse *f, const Op *map, int *role)
 	number_captures(map, 0);
 	for (int i = 0; i < read.n; i++) {
 		*role = role_in(f, read.at[i], map);
-		if (*role != NO_ROLE && !path_between(read.at[i], map))
+		if (*role != NO_ROLE && !path_between(read.at[i], map) &&
+		    !reads_given(f, read.at[i], map))
 			return read.at[i];
 	}
 	return NULL;
@@ -175,7 +176,7 @@ static bool merge_maps(Fuse *f, Region *r)
 			if (a->in != r || !kernels_alike(a, b) || !needed_alike(a, b))
 				continue;
 			tried++;
-			if (path_between(a, b))
+			if (path_between(a, b) || reads_given(f, a, b))
 				continue;
 			kernel_merge(f->fn, a, b);
 			region_sort(f->arena, r);

@@ -111,3 +111,17 @@ int role_in(Fuse *f, const Op *contract, const Op *map)
 		return EPILOGUE;
 	return !by_rows && reads_rows_of(f, contract, map) ? TAIL : NO_ROLE;
 }
+
+/* Routing that may be given passes through memory, where the runtime puts it. */
+bool reads_given(Fuse *f, const Op *from, const Op *into)
+{
+	int n;
+	Value **captures = region_captures(f->arena, into->regions[0], &n);
+
+	for (int i = 0; i < n; i++) {
+		const Op *def = captures[i]->def == from ? kernel_inside(captures[i])->def : NULL;
+		if (def && def->kind == OP_stop && attr_find(def, "given"))
+			return true;
+	}
+	return false;
+}
