@@ -196,7 +196,7 @@ typedef struct Elab {
 	Layer           *layer;
 	Frame           *frame;
 	Scope           *family;        /* constants of the family */
-	bool             training, lowering, in_family;
+	bool             training, in_family;
 	bool             inline_next;   /* the next call stays in the caller's function */
 	int              errors;        /* of this run, muted ones too */
 	int              mute;          /* > 0: a trial */
@@ -361,12 +361,10 @@ void   run_next(Elab *, const Node *);
 void   run_param(Elab *, const Node *);
 void   run_return(Elab *, const Node *);
 bool   run_layer(Elab *, const Node *def, Layer *);
-bool   layer_done(Elab *, Layer *);
 bool   need_experts(Elab *, Loc);
 Val    run_experts(Elab *, const Node *call);
 Val    experts_cost(Elab *, bool bytes, Loc);
 Val    weighted_experts(Elab *, const Node *, bool *taken);
-void   check_policy(Elab *, const Node *call, const char *name, Val *pick, Val *weight);
 void   check_states(Elab *, Layer *);
 Value *param_make(Elab *, const char *name, Type, bool has_init, double init, bool step,
 		  Loc);

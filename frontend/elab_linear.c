@@ -3,7 +3,6 @@
  * require. */
 #include "elab.h"
 
-#include <ctype.h>
 #include <string.h>
 
 /* Inside experts and dense layers a product's input is rounded to the weights' type; in a
@@ -25,16 +24,6 @@ static Value *operand(Elab *e, Val v, Loc loc)
 	return number_f32(e, v, loc);
 }
 
-static bool valid_path(const char *s)
-{
-	size_t n = strlen(s);
-
-	for (const char *c = s; *c; c++)
-		if (!isalnum((unsigned char)*c) && *c != '_' && *c != '.')
-			return false;
-	return n && s[0] != '.' && s[n - 1] != '.' && !strstr(s, "..");
-}
-
 Val do_linear(Elab *e, Args *a)
 {
 	Loc loc = a->call->loc;
@@ -49,10 +38,6 @@ Val do_linear(Elab *e, Args *a)
 	    !need_str(e, a->arg[2], a->node[2]->loc, "a weight's name", &name) ||
 	    (a->node[3] && !need_bool(e, a->arg[3], a->node[3]->loc, "bias", &bias)))
 		return val_poison();
-	if (!valid_path(name)) {
-		say(e, a->node[2]->loc, NULL, "`%s` is no name for a weight", name);
-		return val_poison();
-	}
 	if (x[0]->type.rank == 0) {
 		say(e, loc, NULL, "linear takes a vector, not a single number");
 		return val_poison();
@@ -70,13 +55,6 @@ Val do_linear(Elab *e, Args *a)
 	return b ? binary_op(e, OP_add, y, val_ir(b), a->call) : val_poison();
 }
 
-static Level draw_level(const Node *over)
-{
-	if (!over)
-		return LV_TOKEN;
-	return strcmp(over->s, "tokens") == 0 ? LV_ONCE : LV_SEQ;
-}
-
 Val do_random(Elab *e, Args *a)
 {
 	bool uniform = a->op == OP_uniform;
@@ -87,9 +65,9 @@ Val do_random(Elab *e, Args *a)
 
 	if (a->node[0] && !shape_eval(e, a->arg[0], a->node[0]->loc, &t))
 		return val_poison();
-	if (over && (over->kind != N_NAME || (strcmp(over->s, "tokens") != 0 &&
-					      strcmp(over->s, "sequence") != 0))) {
-		say(e, over->loc, NULL, "numbers are drawn over tokens or over sequence");
+	if (over && (over->kind != N_NAME || strcmp(over->s, "tokens") != 0)) {
+		say(e, over->loc, NULL,
+		    "numbers are drawn for each token, or `over: tokens`");
 		return val_poison();
 	}
 	if (e->frame->range >= 0) {
@@ -97,7 +75,7 @@ Val do_random(Elab *e, Args *a)
 		    "random numbers inside an expert");
 		return val_poison();
 	}
-	t.level = draw_level(over);
+	t.level = over ? LV_ONCE : LV_TOKEN;
 	Op *op = op_start(e, a->op, 0, NULL, 1, a->call->loc);
 	attr_int(e->layer->m, op, "site", e->sites++);
 	if (over)

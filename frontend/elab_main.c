@@ -60,7 +60,6 @@ Module *fe_compile(Arena *a, Diag *d, const FeOptions *opt)
 	e.layer->number = number;
 	if (e.in_family)
 		l->stored = stored_dtype(&e, def);
-	e.lowering = true;
 	if (!run_layer(&e, def, l))
 		return NULL;
 	if (l->defer_loc.line)

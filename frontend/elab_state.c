@@ -2,6 +2,7 @@
  * elab_state: what is trained (`param`) and what is remembered (`state`, `next`). */
 #include "elab.h"
 
+#include <ctype.h>
 #include <string.h>
 
 static void say_twice(Elab *e, const Param *old, const char *path, Loc loc)
@@ -22,6 +23,16 @@ static void say_twice(Elab *e, const Param *old, const char *path, Loc loc)
 	    "the parameter `%s` is made twice (%s)", path, lines);
 }
 
+static bool valid_path(const char *s)
+{
+	size_t n = strlen(s);
+
+	for (const char *c = s; *c; c++)
+		if (!isalnum((unsigned char)*c) && *c != '_' && *c != '.')
+			return false;
+	return n && s[0] != '.' && s[n - 1] != '.' && !strstr(s, "..");
+}
+
 Value *param_make(Elab *e, const char *name, Type t, bool has_init, double init,
 		  bool step, Loc loc)
 {
@@ -32,6 +43,10 @@ Value *param_make(Elab *e, const char *name, Type t, bool has_init, double init,
 
 	for (Frame *k = f; k; k = k->caller)
 		k->params = true;
+	if (!valid_path(path)) {
+		say(e, loc, NULL, "`%s` is no name for a weight", path);
+		return NULL;
+	}
 	if (f->range >= 0) {
 		t.level = LV_EXPERT;
 		t.range = f->range;
