@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# layers: scripts/layers.sh finds nothing in this tree, and each thing it looks for.
+# includes: scripts/layers.sh finds nothing in this tree, and each thing it looks for.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
