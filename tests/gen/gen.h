@@ -65,12 +65,14 @@ extern const char *const data_words[DATA_COUNT];
 /* program.c */
 void program_make(Arena *, uint64_t seed, Program *);
 void program_print(const Program *);
+bool program_read(Arena *, const char *path, Program *);        /* as printed */
 
 /* native.c: compiles, runs and compares.  Text on stdout says what is wrong, or why the
  * program was left out. */
 typedef enum { VERDICT_PASSED, VERDICT_FAILED, VERDICT_SKIPPED } Verdict;
 typedef struct {
 	int64_t tokens, rerouted;       /* tokens, and those of another routing */
+	int64_t lenient;                /* tokens for which an expert decided otherwise */
 	double  worst;                  /* largest error / bound */
 } Outcome;
 Verdict program_run(Arena *, const Program *, const char *scratch, Outcome *);

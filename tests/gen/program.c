@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * program: a whole layer, and how it is compiled and called. */
 #include "gen.h"
+#include <stdlib.h>
 #include <string.h>
 
-const char *const data_words[DATA_COUNT] = {"normal", "whole numbers", "twins",
-					     "one token NaN", "zeros"};
+const char *const data_words[DATA_COUNT] = {"normal", "whole", "twins", "nan", "zero"};
 
 static void experts(Gen *g, Text *t)
 {
@@ -156,13 +156,77 @@ void program_make(Arena *a, uint64_t seed, Program *p)
 	call(&g.rng, p);
 }
 
+/* The text, and a last line that says the rest. */
 void program_print(const Program *p)
 {
-	printf("%s// %s, %jd tokens", p->text, p->target->name, (intmax_t)p->tokens);
+	printf("%s// run target=%s tokens=%jd", p->text, p->target->name,
+	       (intmax_t)p->tokens);
 	for (int i = 0; i <= p->nseq && p->nseq; i++)
-		printf("%s%jd", i ? " " : ", sequences ", (intmax_t)p->seq[i]);
+		printf("%s%jd", i ? "," : " seq=", (intmax_t)p->seq[i]);
 	for (int i = 0; i < p->nskip; i++)
-		printf(", --no-pass %s", p->skip[i]);
-	printf(", data: %s%s%s\n", data_words[p->data], p->tiles ? ", other tiles" : "",
-	       p->library ? ", as a library" : "");
+		printf("%s%s", i ? "," : " skip=", p->skip[i]);
+	printf(" data=%s tiles=%ju library=%d cross=%d placed=%d decides=%d\n",
+	       data_words[p->data], (uintmax_t)p->tiles, p->library, p->cross, p->placed,
+	       p->decides);
+}
+
+static void read_list(Arena *a, Program *p, const char *key, char *value)
+{
+	char *rest, *item = strtok_r(value, ",", &rest);
+
+	for (int n = 0; item; item = strtok_r(NULL, ",", &rest), n++)
+		if (strcmp(key, "seq") == 0 && n < (int)COUNT(p->seq)) {
+			p->seq[n] = strtoll(item, NULL, 10);
+			p->nseq = n;
+		} else if (strcmp(key, "skip") == 0 && n < (int)COUNT(p->skip)) {
+			p->skip[n] = item;
+			p->nskip = n + 1;
+		}
+}
+
+static void read_setting(Arena *a, Program *p, const char *key, char *value)
+{
+	unsigned long long number = strtoull(value, NULL, 10);
+
+	if (strcmp(key, "target") == 0)
+		p->target = target_find(value);
+	else if (strcmp(key, "tokens") == 0)
+		p->tokens = (int64_t)number;
+	else if (strcmp(key, "tiles") == 0)
+		p->tiles = number;
+	else if (strcmp(key, "library") == 0)
+		p->library = number;
+	else if (strcmp(key, "cross") == 0)
+		p->cross = number;
+	else if (strcmp(key, "placed") == 0)
+		p->placed = number;
+	else if (strcmp(key, "decides") == 0)
+		p->decides = number;
+	else
+		read_list(a, p, key, value);
+	for (int i = 0; i < DATA_COUNT && strcmp(key, "data") == 0; i++)
+		if (strcmp(value, data_words[i]) == 0)
+			p->data = i;
+}
+
+bool program_read(Arena *a, const char *path, Program *p)
+{
+	static const char mark[] = "// run ";
+	size_t n;
+	char *text = file_read(a, diag_new(a, stderr), path, 1 << 20, &n), *rest;
+	char *line = text ? strstr(text, mark) : NULL;
+
+	*p = (Program){.text = text};
+	if (!line)
+		return false;
+	char *word = arena_strdup(a, line + strlen(mark));
+	for (word = strtok_r(word, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
+		char *equals = strchr(word, '=');
+		if (!equals)
+			return false;
+		*equals = 0;
+		read_setting(a, p, word, equals + 1);
+	}
+	*line = 0;
+	return p->target != NULL;
 }
