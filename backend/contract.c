@@ -30,6 +30,7 @@ static Contract read_kernel(Emit *e, const Op *kernel)
 	const Value *a = linear->args[0];
 	const Type *w = &linear->args[1]->type;
 	c.dispatched = a->def && a->def->kind == OP_dispatch && a->def->in->op == kernel;
+	c.slotted = c.dispatched && attr_get_int(a->def, "slot", 0);
 	c.a = c.dispatched ? a->def->args[0] : a;
 	c.level = linear->outs[0]->type.level;
 	c.range = linear->outs[0]->type.range;

@@ -15,6 +15,7 @@ typedef struct {
 	int          range;
 	const Value *a;                 /* the left operand, outside the kernel */
 	bool         dispatched;        /* rows of `a` are found through the row's token */
+	bool         slotted;           /* .. and its slot: `a` has one row a pick */
 	Vec(const Op *) linears;        /* the streams, in order */
 	const Op    *combine;           /* the sink, or NULL */
 	const Op    *tail;              /* first op of the tail, or NULL */

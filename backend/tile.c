@@ -36,12 +36,16 @@ static void load_rows(Tile *t)
 	Val skip = ll_mul(l, k0, ll_i64(l, memory_bytes(c->at)));
 
 	for (int i = 0; i < t->rows; i++) {
-		Val row = ll_add(l, t->row, ll_i64(l, i));
+		Val row = ll_add(l, t->row, ll_i64(l, i)), slot = NULL;
+		if (c->slotted)
+			slot = epilogue_slot(c, t->call, row);
 		if (c->dispatched)
 			row = epilogue_row_token(c, t->call, row);
 		if (c->a->type.level == LV_ONCE)
 			row = NULL;
 		Val at = emit_view_row(c->e, t->call, emit_buffer_of(c->e, c->a), row);
+		if (slot)
+			at = ll_at(l, at, ll_mul(l, slot, ll_i64(l, c->k * memory_bytes(c->at))));
 		t->a[i] = c->kblock ? ll_at(l, at, skip) : at;
 	}
 	t->panel = ll_field(l, l->ptr, t->task, offsetof(moert_task, panel));
