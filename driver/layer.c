@@ -163,6 +163,33 @@ static uint64_t weight_bytes(const moert_layer *l)
 	return bytes;
 }
 
+/* Bytes that the machine can give without taking them from others; 0: it does not say. */
+static uint64_t free_memory(void)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	unsigned long long kib = 0;
+	char line[128];
+
+	while (f && !kib && fgets(line, sizeof line, f))
+		sscanf(line, "MemAvailable: %llu kB", &kib);
+	if (f)
+		fclose(f);
+	return (uint64_t)kib * 1024;
+}
+
+/* Linux promises memory that it has not: asking first beats being killed. */
+static bool enough_memory(const Job *job, const moert_layer *l, bool twice)
+{
+	uint64_t need = weight_bytes(l) * (twice ? 2 : 1), have = free_memory();
+
+	if (!have || need < have - have / 16)
+		return true;
+	diag_error(job->diag, (Loc){.file = job->opt->src},
+		   "its weights need %.1f GB of memory, %.1f GB are free", (double)need * 1e-9,
+		   (double)have * 1e-9);
+	return false;
+}
+
 /* server: NULL when the weights are packed already. */
 bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 		moert_model **model)
@@ -179,6 +206,8 @@ bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 				   *why ? why : moert_error(error));
 		return !error;
 	}
+	if (!enough_memory(job, l->layer, server->keep))
+		return false;
 	server->progress = progress_new("packing weights", weight_bytes(l->layer), "B");
 	error = moert_open_memory(l->layer, server_get, server, &options, model);
 	progress_end(server->progress);

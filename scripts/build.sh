@@ -25,6 +25,6 @@ fi
 log=build/build.log
 ninja -C build -n | grep -q "no work to do" || echo "building build/moec"
 if ! ninja -C build >"$log" 2>&1; then
-	cat "$log" >&2
+	sed -n '/^FAILED/,$p' "$log" >&2
 	exit 1
 fi
