@@ -9,7 +9,8 @@
 
 enum { COLS = 16, DIGITS = 4, BINS = 256 };
 
-/* 16 columns (or fewer) of the tokens of one segment. */
+/* 16 columns (or fewer) of the rows of one segment: tokens, or sequences where the input
+ * exists once a sequence. */
 typedef struct {
 	const moert_session *s;
 	const moert_step    *st;
@@ -28,8 +29,7 @@ static bool is_float(const moert_buf *b)
 static const char *in_row(const block *b, int64_t t)
 {
 	const moert_view *v = &b->s->view[b->st->in];
-	int64_t row = b->in->level == MOERT_TOKEN ? t
-		      : b->in->level == MOERT_SEQ ? b->s->call.sequence[t] : 0;
+	int64_t row = b->in->level == MOERT_ONCE ? 0 : t;
 	return v->at + row * v->stride + b->c0 * 4;
 }
 
@@ -268,17 +268,38 @@ static void run_block(const block *b)
 		reduce_floats(b);
 }
 
-int64_t moert_cross_scratch(const moert_step *st, int64_t tokens)
+int64_t moert_cross_scratch(const moert_step *st, int64_t rows)
 {
 	bool ranks = st->kind == MOERT_CROSS && st->op == MOERT_RANK;
-	return ranks ? tokens * 2 * (int64_t)sizeof(uint64_t) : 0;
+	return ranks ? rows * 2 * (int64_t)sizeof(uint64_t) : 0;
+}
+
+/* What there is of the input in sequence `row`, or in the whole group: a value that exists
+ * once, or once a sequence, counts once. */
+static void set_segment(block *b, int64_t row)
+{
+	const moert_session *s = b->s;
+	bool one = b->st->by_sequence;
+
+	b->row = one ? row : 0;
+	b->t0 = 0;
+	b->t1 = 1;
+	if (b->in->level == MOERT_SEQ) {
+		b->t0 = one ? row : s->s0;
+		b->t1 = one ? row + 1 : s->s1;
+	} else if (b->in->level == MOERT_TOKEN) {
+		b->t0 = one ? MAX(0, s->starts[row] - s->t0) : 0;
+		b->t1 = s->call.tokens;
+		if (one)
+			b->t1 = MIN(b->t1, s->starts[row + 1] - s->t0);
+	}
 }
 
 void moert_cross(moert_session *s, const moert_step *st, int worker)
 {
 	const moert_layer *l = s->model->layer;
 	block b = {.s = s, .st = st, .in = &l->bufs[st->in], .out = &l->bufs[st->out],
-		   .order = moert_scratch(s, worker), .t1 = s->call.tokens};
+		   .order = moert_scratch(s, worker)};
 	int64_t blocks = (b.in->elems + COLS - 1) / COLS;
 	int64_t first = st->by_sequence ? s->s0 : 0;
 	int64_t n = st->by_sequence ? s->s1 - first : 1;
@@ -289,11 +310,7 @@ void moert_cross(moert_session *s, const moert_step *st, int worker)
 			return;
 		b.c0 = i % blocks * COLS;
 		b.n = (int)MIN(COLS, b.in->elems - b.c0);
-		if (st->by_sequence) {
-			b.row = first + i / blocks;
-			b.t0 = MAX(0, s->starts[b.row] - s->t0);
-			b.t1 = MIN(s->call.tokens, s->starts[b.row + 1] - s->t0);
-		}
+		set_segment(&b, first + i / blocks);
 		run_block(&b);
 	}
 }

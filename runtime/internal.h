@@ -138,7 +138,7 @@ void *moert_scratch(const moert_session *, int worker);
 
 /* cross.c, group.c */
 void moert_cross(moert_session *, const moert_step *, int worker);
-int64_t moert_cross_scratch(const moert_step *, int64_t tokens);
+int64_t moert_cross_scratch(const moert_step *, int64_t rows);
 int  moert_group_phases(const moert_session *, const moert_step *);
 void moert_group(moert_session *, const moert_step *, int phase, int worker);
 

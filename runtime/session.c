@@ -39,7 +39,7 @@ static bool cross_ok(const moert_layer *l, const moert_step *st)
 		return false;
 	const moert_buf *in = &l->bufs[st->in], *out = &l->bufs[st->out];
 	bool along = st->op >= MOERT_SOFTMAX;
-	int64_t level = along ? MOERT_TOKEN : st->by_sequence ? MOERT_SEQ : MOERT_ONCE;
+	int64_t level = along ? in->level : st->by_sequence ? MOERT_SEQ : MOERT_ONCE;
 	return in->level != MOERT_ROW && out->level == level && in->elems == out->elems &&
 	       moert_entry_bytes(in->dtype) == 4 && moert_entry_bytes(out->dtype) == 4;
 }

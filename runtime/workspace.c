@@ -93,8 +93,8 @@ static void carve_scratch(moert_session *s, carver *c, int64_t tokens)
 
 	for (int64_t i = 0; i < l->nsteps; i++) {
 		const moert_step *st = &l->steps[i];
-		int64_t floats = 0;
-		scratch = MAX(scratch, MAX(st->scratch, moert_cross_scratch(st, tokens)));
+		int64_t floats = 0, rows = MAX(tokens, s->nseq);
+		scratch = MAX(scratch, MAX(st->scratch, moert_cross_scratch(st, rows)));
 		if (st->kind != MOERT_CONTRACT)
 			continue;
 		if (st->kblock)

@@ -130,6 +130,36 @@ static void test_sums(void)
 	CHECK(yi[19][2] + yi[T - 1][2] == count[2]);
 }
 
+/* A value that exists once a sequence counts once over all tokens, an empty one's too. */
+static void test_sequences_count_once(void)
+{
+	moert_buf bufs[] = {{"x", MOERT_INPUT, DT_f32, MOERT_TOKEN, 0, C, 0},
+			    {"y", MOERT_OUTPUT, DT_f32, MOERT_ONCE, 0, C, 0},
+			    {"each", MOERT_TEMP, DT_f32, MOERT_SEQ, 0, C, 0}};
+	moert_step steps[] = {{.name = "each", .kind = MOERT_CROSS, .op = MOERT_AMAX,
+			       .in = 0, .out = 2, .by_sequence = 1},
+			      {.name = "all", .kind = MOERT_CROSS, .op = MOERT_SUM,
+			       .in = 2, .out = 1}};
+	moert_layer l = {.name = "cross", .target = "any", .needs = "", .nbufs = 3,
+			 .nsteps = 2, .bufs = bufs, .steps = steps};
+	const int64_t seq[] = {0, 20, T};
+	moert_args a = {.size = sizeof a, .x = x, .tokens = T, .y = y, .nseq = 2,
+			.seq = seq};
+	moert_model *m;
+	moert_session *s;
+
+	for (int t = 0; t < T; t++)
+		for (int c = 0; c < C; c++)
+			x[t][c] = (float)(t * c);
+	MUST(moert_open_memory(&l, no_weight, NULL, NULL, &m) == 0);
+	MUST(moert_start(m, NULL, &s) == 0);
+	CHECK(moert_run(s, &a) == 0);
+	for (int c = 0; c < C; c++)
+		CHECK(y[0][c] == (float)(19 * c + (T - 1) * c));
+	moert_end(s);
+	moert_close(m);
+}
+
 static void test_extremes(void)
 {
 	fill();
@@ -211,6 +241,7 @@ static void test_cpu(void)
 #endif
 }
 
-SUITE("cross", {"rank", test_rank}, {"sums", test_sums}, {"extremes", test_extremes},
+SUITE("cross", {"rank", test_rank}, {"sums", test_sums},
+      {"sequences count once", test_sequences_count_once}, {"extremes", test_extremes},
       {"softmax and logsumexp", test_exps}, {"exp and log", test_maths},
       {"draws", test_draws}, {"cpu features", test_cpu})
