@@ -44,6 +44,14 @@ static bool needed_alike(const Op *a, const Op *b)
 	return attr_get_int(a, "loss", 0) == attr_get_int(b, "loss", 0);
 }
 
+/* A merge may have moved b in front of a. */
+static bool stands_before(const Op *a, const Op *b)
+{
+	while (a && a != b)
+		a = a->next;
+	return a != NULL;
+}
+
 static bool share_input(Fuse *f, Region *r)
 {
 	Kernels list = kernels_in(f->arena, r, "contract");
@@ -54,7 +62,7 @@ static bool share_input(Fuse *f, Region *r)
 			Op *a = list.at[i], *b = list.at[j];
 			if (a->in != r || !streams_fit(f, a, b) ||
 			    !needed_alike(a, b) || op_reads(b, a) ||
-			    path_between(a, b))
+			    !stands_before(a, b) || path_between(a, b))
 				continue;
 			join_schedules(f->m, a, b);
 			kernel_merge(f->fn, a, b);
@@ -176,7 +184,8 @@ static bool merge_maps(Fuse *f, Region *r)
 			if (a->in != r || !kernels_alike(a, b) || !needed_alike(a, b))
 				continue;
 			tried++;
-			if (path_between(a, b) || reads_given(f, a, b))
+			if (!stands_before(a, b) || path_between(a, b) ||
+			    reads_given(f, a, b))
 				continue;
 			kernel_merge(f->fn, a, b);
 			region_sort(f->arena, r);
