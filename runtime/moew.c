@@ -144,32 +144,37 @@ static bool skip_entries(reader *r, uint64_t n)
 	return true;
 }
 
-/* Leaves the table at the layer's first entry. */
+/* Reads the whole table, then goes back to the layer's first entry. */
 static int find_layer(reader *r, const moert_layer *l, uint64_t *entries)
 {
 	char name[MOEW_TEXT + 1], target[MOEW_TEXT + 1];
-	uint64_t fingerprint;
+	uint64_t fingerprint, n, found = 0;
 	bool other = false;
 
 	for (uint64_t i = 0; i < r->header.layers; i++) {
 		if (!get_text(r, name) || !get_text(r, target) ||
-		    !get_number(r, &fingerprint) || !get_number(r, entries))
+		    !get_number(r, &fingerprint) || !get_number(r, &n))
 			return bad(r, "the table is cut short");
-		if (strcmp(name, l->name) == 0) {
-			if (fingerprint == l->fingerprint)
-				return MOERT_OK;
+		if (strcmp(name, l->name) == 0 && fingerprint != l->fingerprint) {
 			other = true;
 			moert_fail(r->why, 0,
 				   "%s: layer %s is packed for %.64s in another "
 				   "layout than this library's",
 				   r->path, l->name, target);
+		} else if (strcmp(name, l->name) == 0 && !found) {
+			found = r->at;
+			*entries = n;
 		}
-		if (!skip_entries(r, *entries))
+		if (!skip_entries(r, n))
 			return bad(r, "the table is cut short");
 	}
-	return other ? MOERT_LAYOUT
-		     : moert_fail(r->why, MOERT_LAYER, "%s: holds no layer %s", r->path,
-				  l->name);
+	if (r->at != r->bytes)
+		return bad(r, "the table goes on after its last layer");
+	r->at = found;
+	return found ? MOERT_OK
+	       : other ? MOERT_LAYOUT
+		       : moert_fail(r->why, MOERT_LAYER, "%s: holds no layer %s",
+				    r->path, l->name);
 }
 
 /* One entry against what the layer expects; sums take the checksums in order. */
