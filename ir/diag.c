@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TAB = 8, LONGEST_LINE = 160, LONGEST_NAME = 64 };
+enum { TAB = 8, LONGEST_LINE = 160, LONGEST_NAME = 64, LONGEST_TEXT = 1000 };
 
 typedef struct {
 	const char *file, *text;
@@ -142,10 +142,24 @@ static void show_line(Diag *d, const char *line, size_t n, Loc loc)
 	fputc('\n', d->out);
 }
 
+/* Names from files may be of any length: what nobody reads to its end is cut. */
+static const char *text_of(Diag *d, const char *fmt, va_list args)
+{
+	char *text = arena_vprintf(d->arena, fmt, args);
+	size_t n = strlen(text);
+
+	if (n <= LONGEST_TEXT)
+		return printable(d->arena, text);
+	for (n = LONGEST_TEXT; n && ((unsigned char)text[n] & 0xc0) == 0x80;)
+		n--;
+	text[n] = '\0';
+	return arena_printf(d->arena, "%s ..", printable(d->arena, text));
+}
+
 static void report(Diag *d, Loc loc, const char *kind, bool show, const char *fmt,
 		   va_list args)
 {
-	const char *text = printable(d->arena, arena_vprintf(d->arena, fmt, args));
+	const char *text = text_of(d, fmt, args);
 	const char *file = loc.file ? printable(d->arena, loc.file) : "moec";
 	const char *line;
 	size_t n;
@@ -193,8 +207,7 @@ void diag_fix(Diag *d, const char *fmt, ...)
 	if (d->quiet)
 		return;
 	va_start(args, fmt);
-	fprintf(d->out, "  fix: %s\n",
-		printable(d->arena, arena_vprintf(d->arena, fmt, args)));
+	fprintf(d->out, "  fix: %s\n", text_of(d, fmt, args));
 	va_end(args);
 }
 
