@@ -68,6 +68,8 @@ bool    source_open(const Job *, Source *);
 void    source_close(Source *);
 /* The tensor-level module, made anew each time; the second time says nothing. */
 Module *source_module(Source *);
+/* The runtime's words on a file that the diagnostic names already. */
+const char *without_path(const char *why, const char *path);
 /* Its natural weights, or NULL. */
 Weights *source_weights(Source *, const Module *);
 

@@ -17,7 +17,7 @@ static bool write_moew(const Job *job, Source *s, Server *server)
 	    moert_pack(&layer.layer, 1, server_get, server, job->opt->out, &options);
 	if (error && diag_errors(job->diag) == errors)
 		diag_error(job->diag, (Loc){.file = job->opt->out}, "%s",
-			   *why ? why : moert_error(error));
+			   without_path(*why ? why : moert_error(error), job->opt->out));
 	layer_unload(&layer);
 	return !error;
 }

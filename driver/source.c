@@ -7,8 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MOST_TEXT = 16 << 20 };          /* bytes of a .moe */
-enum { MOST_IR = 256 << 20 };           /* of a .mir */
+enum { MOST_IR = 256 << 20 };           /* bytes of a .mir */
 
 static Loc whole(const char *file)
 {
@@ -20,6 +19,15 @@ static bool ends_with(const char *s, const char *end)
 	size_t n = strlen(s), m = strlen(end);
 
 	return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+/* The runtime's messages begin with the path, which a diagnostic shows itself. */
+const char *without_path(const char *why, const char *path)
+{
+	size_t n = strlen(path);
+
+	return strncmp(why, path, n) == 0 && strncmp(why + n, ": ", 2) == 0 ? why + n + 2
+									    : why;
 }
 
 static bool is_folder(const char *path)
@@ -81,8 +89,11 @@ static bool choose_family(Source *s)
 	}
 	const char *type = model_type(s->fe.config, 0);
 	if (!type) {
-		diag_error(job->diag, whole(s->fe.config_file),
-			   "`model_type` is missing");
+		diag_error(job->diag, whole(s->fe.config_file), "%s",
+			   !json_is_object(s->fe.config) ? "not an object"
+			   : json_object_get(s->fe.config, "model_type")
+				   ? "`model_type` is not a string"
+				   : "`model_type` is missing");
 		return false;
 	}
 	diag_error(job->diag, whole(s->fe.config_file),
@@ -168,7 +179,7 @@ static bool open_moe(Source *s, const char *path)
 	FeContents c;
 
 	s->fe.file = path;
-	s->fe.text = file_read(job->arena, job->diag, path, MOST_TEXT, NULL);
+	s->fe.text = fe_read(job->arena, job->diag, path);
 	if (!s->fe.text || !fe_contents(job->arena, job->diag, path, s->fe.text, &c))
 		return false;
 	bool layer = c.layers.n > 0 && !job->opt->layer;
@@ -200,7 +211,7 @@ static bool open_source(Source *s)
 		return open_moe(s, path);
 	s->is_mir = true;
 	s->fe.file = path;
-	s->fe.text = file_read(job->arena, job->diag, path, MOST_IR, NULL);
+	s->fe.text = file_text(job->arena, job->diag, path, MOST_IR);
 	return s->fe.text != NULL;
 }
 

@@ -7,17 +7,7 @@
 
 char *fe_read(Arena *a, Diag *d, const char *path)
 {
-	size_t n;
-	char *text = file_read(a, d, path, MOE_BYTES, &n);
-	if (!text || strlen(text) == n)
-		return text;
-	Loc at = {path, 1, 1, 0};
-	for (const char *s = text; *s; s++) {
-		at.line += *s == '\n';
-		at.col = *s == '\n' ? 1 : at.col + 1;
-	}
-	diag_error(d, at, "a NUL byte: this is not a text file");
-	return NULL;
+	return file_text(a, d, path, MOE_BYTES);
 }
 
 bool fe_contents(Arena *a, Diag *d, const char *file, const char *text, FeContents *out)

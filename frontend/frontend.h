@@ -38,7 +38,7 @@ typedef struct {
 } FeContents;
 bool fe_contents(Arena *, Diag *, const char *file, const char *text, FeContents *);
 
-/* Reads a .moe file; a NUL byte is refused: a text would silently end there. */
+/* Reads a .moe file. */
 char *fe_read(Arena *, Diag *, const char *path);
 
 extern const char std_moe[];            /* the standard library, as `moec std` prints it */

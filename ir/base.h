@@ -93,6 +93,8 @@ const char *printable(Arena *, const char *s);
 /* file.c: whole files in, whole files out.
  * Reading refuses what is not a regular file and what is longer than limit. */
 char *file_read(Arena *, Diag *, const char *path, size_t limit, size_t *n);
+/* The same, but a NUL byte is refused: a text would silently end there. */
+char *file_text(Arena *, Diag *, const char *path, size_t limit);
 /* Writes beside the target and renames; nothing is left behind on failure. */
 bool  file_write(Diag *, const char *path, const void *data, size_t n);
 

@@ -75,6 +75,22 @@ char *file_read(Arena *arena, Diag *d, const char *path, size_t limit, size_t *n
 	return data;
 }
 
+char *file_text(Arena *arena, Diag *d, const char *path, size_t limit)
+{
+	size_t n;
+	char *text = file_read(arena, d, path, limit, &n);
+
+	if (!text || strlen(text) == n)
+		return text;
+	Loc at = {path, 1, 1, 0};
+	for (const char *s = text; *s; s++) {
+		at.line += *s == '\n';
+		at.col = *s == '\n' ? 1 : at.col + 1;
+	}
+	diag_error(d, at, "a NUL byte: this is not a text file");
+	return NULL;
+}
+
 static bool write_all(int fd, const void *data, size_t n)
 {
 	const char *at = data;
