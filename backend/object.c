@@ -22,8 +22,8 @@ static LLVMTargetMachineRef machine(Emit *e)
 		text_addn(&features, s, n);
 		s += n + (s[n] == ' ');
 	}
-	if (e->t->vector_bits == 512)           /* x86: LLVM would rather use 256 */
-		text_add(&features, ",-prefer-256-bit");
+	if (*e->t->tune)
+		text_printf(&features, "%s%s", features.n ? "," : "", e->t->tune);
 	return LLVMCreateTargetMachine(target, e->t->triple, e->t->cpu, features.s,
 				       LLVMCodeGenLevelDefault, LLVMRelocPIC,
 				       LLVMCodeModelDefault);
@@ -127,11 +127,10 @@ bool backend_emit(Arena *arena, Diag *diag, const Module *m, const EmitOptions *
 		backend_header(&t, m);
 		return file_write(diag, o->out, t.s, t.n);
 	}
-	LLVMInitializeX86TargetInfo();
-	LLVMInitializeX86Target();
-	LLVMInitializeX86TargetMC();
-	LLVMInitializeX86AsmPrinter();
-	LLVMInitializeX86AsmParser();
+	LLVMInitializeAllTargetInfos();
+	LLVMInitializeAllTargets();
+	LLVMInitializeAllTargetMCs();
+	LLVMInitializeAllAsmPrinters();
 	LLVMContextRef ctx = LLVMContextCreate();
 	LLVMModuleRef mod = LLVMModuleCreateWithNameInContext(m->name, ctx);
 	e.lanes = o->target->vector_bits / 32;

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 const Target targets[] = {
-#define TARGET(name, triple, cpu, needs, bits, regs, l1, l2) \
-	{name, triple, cpu, needs, bits, regs, l1, l2},
+#define TARGET(name, triple, cpu, needs, bits, regs, l1, l2, tune) \
+	{name, triple, cpu, needs, bits, regs, l1, l2, tune},
 #include "targets.def"
 #undef TARGET
 };

@@ -10,6 +10,7 @@ typedef struct {
 	const char *needs;              /* features, separated by spaces */
 	int         vector_bits, registers;
 	int         l1_kib, l2_kib;     /* of one core */
+	const char *tune;               /* further LLVM features, or "" */
 } Target;
 
 typedef struct {
