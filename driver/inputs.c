@@ -38,7 +38,7 @@ static void random_choices(int64_t choices, uint64_t seed, uint64_t stream, int6
 		uint32_t ctr[4] = {(uint32_t)(i / 4), (uint32_t)(i / 4 >> 32),
 				   (uint32_t)stream, (uint32_t)(stream >> 32)};
 		if (i % 4 == 0 || i == first)
-			philox(w, ctr, key);
+			moert_philox(w, ctr, key);
 		to[i - first] = (double)(w[i % 4] * (uint64_t)choices >> 32);
 	}
 }

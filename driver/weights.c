@@ -70,7 +70,7 @@ static void random_choices(const Param *p, int64_t n, uint64_t seed, uint64_t st
 		uint32_t ctr[4] = {(uint32_t)(i / 4), (uint32_t)(i / 4 >> 32),
 				   (uint32_t)stream, (uint32_t)(stream >> 32)};
 		if (i % 4 == 0)
-			philox(w, ctr, key);
+			moert_philox(w, ctr, key);
 		uint32_t choice = (uint32_t)(w[i % 4] * choices >> 32);
 		if (p->type.dtype == DT_bool)
 			((uint8_t *)to)[i] = (uint8_t)choice;

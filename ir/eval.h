@@ -7,6 +7,7 @@
 #define MOEC_EVAL_H
 
 #include "ir.h"
+#include "../runtime/philox.h"
 
 /* What `group` makes: row r is pick `slot` of `token`, for `expert` (absolute; the range
  * begins at `first`).  Sorted by expert, then token, then slot. */
@@ -106,15 +107,7 @@ double round_to(Dtype, double);
 int64_t panel_at(const Panel *, int s, int64_t c, int64_t k);
 bool    panel_length(const Panel *, int64_t *entries);
 
-/* random.c: Philox4x32-10, the same bits everywhere */
-void philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2]);
-/* entry i of draw `site` at `position` of sequence `seq`, in (0,1) / N(0,1) */
-float draw_uniform(uint64_t seed, uint32_t seq, uint32_t site, uint32_t position,
-		   uint32_t step, uint32_t i);
-float draw_normal(uint64_t seed, uint32_t seq, uint32_t site, uint32_t position,
-		  uint32_t step, uint32_t i);
-/* The counter of a draw: the step's low 32 bits, 0 when training is over. */
-uint32_t draw_step(double step);
+/* random.c; draws are ../runtime/philox.h's */
 /* n weights N(0, deviation), stored as dtype; `stream` differs for every matrix.  Fast:
  * bench makes gigabytes.  Inputs use the same with deviation 1. */
 void random_normals(Dtype, void *to, int64_t first, int64_t n, uint64_t seed,

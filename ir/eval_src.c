@@ -109,7 +109,7 @@ static void fill_draws(Eval *ev, const Op *op, Tensor *args, Tensor *outs,
 {
 	const Ctx *c = ev->ctx;
 	uint32_t site = (uint32_t)attr_get_int(op, "site", 0);
-	uint32_t step = draw_step(ev->call->step);
+	uint32_t step = moert_draw_step(ev->call->step);
 
 	out_new(ev, op, 0, args, outs, false);
 	int64_t each = type_elems(&outs->type);
@@ -129,10 +129,10 @@ static void fill_draws(Eval *ev, const Op *op, Tensor *args, Tensor *outs,
 
 void ref_uniform(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
-	fill_draws(ev, op, args, outs, draw_uniform);
+	fill_draws(ev, op, args, outs, moert_uniform);
 }
 
 void ref_normal(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 {
-	fill_draws(ev, op, args, outs, draw_normal);
+	fill_draws(ev, op, args, outs, moert_normal);
 }

@@ -61,7 +61,7 @@ static void fill(void)
 {
 	for (int t = 0; t < T; t++)
 		for (int c = 0; c < C; c++) {
-			x[t][c] = draw_normal(1, 0, 0, (uint32_t)t, 0, (uint32_t)c);
+			x[t][c] = moert_normal(1, 0, 0, (uint32_t)t, 0, (uint32_t)c);
 			xi[t][c] = (t * 7 + c * 3) % 5 == 0;
 			if (c % 6 == 5)
 				x[t][c] = (float)((t * 5 + c) % 4) - 2; /* equal values */
@@ -218,13 +218,13 @@ static void test_draws(void)
 		for (uint32_t i = 0; i < 200; i++) {
 			uint32_t s = (uint32_t)sequence[t], p = (uint32_t)position[t];
 			CHECK(moert_draw_uniform(&call, t, 2, i) ==
-			      draw_uniform(call.seed, s, 2, p, 17, i));
+			      moert_uniform(call.seed, s, 2, p, 17, i));
 			CHECK(moert_draw_normal(&call, t, 2, i) ==
-			      draw_normal(call.seed, s, 2, p, 17, i));
+			      moert_normal(call.seed, s, 2, p, 17, i));
 		}
 	call.step = 0x1p53;
 	CHECK(moert_draw_normal(&call, -1, 1, 3) ==
-	      draw_normal(call.seed, 0, 1, 0, draw_step(-1), 3));
+	      moert_normal(call.seed, 0, 1, 0, moert_draw_step(-1), 3));
 }
 
 static void test_cpu(void)

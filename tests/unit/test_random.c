@@ -80,7 +80,7 @@ static void test_philox(void)
 	};
 	for (size_t i = 0; i < COUNT(known); i++) {
 		uint32_t out[4];
-		philox(out, known[i].ctr, known[i].key);
+		moert_philox(out, known[i].ctr, known[i].key);
 		CHECK(memcmp(out, known[i].out, sizeof out) == 0);
 	}
 }
@@ -90,19 +90,19 @@ static void test_draws(void)
 	enum { N = 200000 };
 	double u1 = 0, u2 = 0, n1 = 0, n2 = 0, n4 = 0;
 	for (uint32_t i = 0; i < N; i++) {
-		double u = (double)draw_uniform(1, 2, 3, i, 4, 5);
-		double n = (double)draw_normal(1, 2, 3, 4, 5, i);
+		double u = (double)moert_uniform(1, 2, 3, i, 4, 5);
+		double n = (double)moert_normal(1, 2, 3, 4, 5, i);
 		MUST(u > 0 && u < 1 && isfinite(n));
 		u1 += u, u2 += u * u;
 		n1 += n, n2 += n * n, n4 += n * n * n * n;
 	}
 	CHECK(fabs(u1 / N - 0.5) < 0.003 && fabs(u2 / N - 1 / 3.0) < 0.003);
 	CHECK(fabs(n1 / N) < 0.01 && fabs(n2 / N - 1) < 0.015 && fabs(n4 / N - 3) < 0.1);
-	CHECK(draw_uniform(1, 2, 3, 4, 5, 6) != draw_uniform(1, 2, 3, 4, 6, 6));
-	CHECK(draw_uniform(1, 2, 3, 4, 5, 6) != draw_uniform(1, 3, 3, 4, 5, 6));
+	CHECK(moert_uniform(1, 2, 3, 4, 5, 6) != moert_uniform(1, 2, 3, 4, 6, 6));
+	CHECK(moert_uniform(1, 2, 3, 4, 5, 6) != moert_uniform(1, 3, 3, 4, 5, 6));
 	uint64_t other = 1ull << 32 | 1;
-	CHECK(draw_uniform(1, 2, 3, 4, 5, 6) != draw_uniform(other, 2, 3, 4, 5, 6));
-	CHECK(draw_step(-1) == 0 && draw_step(7) == 7);
+	CHECK(moert_uniform(1, 2, 3, 4, 5, 6) != moert_uniform(other, 2, 3, 4, 5, 6));
+	CHECK(moert_draw_step(-1) == 0 && moert_draw_step(7) == 7);
 }
 
 static uint64_t hash_bytes(const void *p, size_t n)
