@@ -33,9 +33,54 @@ static void make_answer(Native *n, const Question *q, Answer *a)
 		a->losses = NEWN(n->arena, float, (size_t)m->nlosses);
 }
 
+/* The worst pool there is: one piece after the other, the last one first. */
+static void serial_pool(void *ctx, int n, void (*fn)(void *arg, int i), void *arg)
+{
+	while (n > 0)
+		fn(arg, --n);
+}
+
+/* x and y with room between their rows; what y's room held must stay. */
+typedef struct { size_t row[2], stride[2]; char *x, *y; } Padded;
+
+static void pad_rows(Native *n, const Question *q, moert_args *args, Padded *p)
+{
+	const Type *x = &n->inputs[0].type, *y = &n->reference->fns->outs[0];
+
+	p->row[0] = (size_t)type_elems(x) * entry_bytes(x->dtype);
+	p->row[1] = (size_t)type_elems(y) * entry_bytes(y->dtype);
+	p->stride[0] = p->row[0] + 3 * entry_bytes(x->dtype);
+	p->stride[1] = p->row[1] + 5 * entry_bytes(y->dtype);
+	p->x = guarded((size_t)q->tokens * p->stride[0]);
+	p->y = guarded((size_t)q->tokens * p->stride[1]);
+	memset(p->y, 0x5a, (size_t)q->tokens * p->stride[1]);
+	for (size_t t = 0; t < (size_t)q->tokens; t++)
+		memcpy(p->x + t * p->stride[0], (char *)args->x + t * p->row[0], p->row[0]);
+	args->x = p->x;
+	args->y = p->y;
+	args->x_stride = (int64_t)p->stride[0];
+	args->y_stride = (int64_t)p->stride[1];
+}
+
+static bool unpad_rows(const Question *q, const Padded *p, char *y)
+{
+	bool kept = true;
+
+	for (size_t t = 0; t < (size_t)q->tokens; t++) {
+		const char *row = p->y + t * p->stride[1];
+		memcpy(y + t * p->row[1], row, p->row[1]);
+		for (size_t i = p->row[1]; i < p->stride[1]; i++)
+			kept = kept && row[i] == 0x5a;
+	}
+	if (!kept)
+		printf("y is written between its rows\n");
+	return kept;
+}
+
 bool native_call(Native *n, const Question *q, Answer *a)
 {
-	moert_session_options so = {sizeof so, q->threads, NULL, NULL};
+	moert_session_options so = {sizeof so, q->threads, q->pool ? serial_pool : NULL, NULL};
+	Padded padded = {0};
 	moert_session *session;
 	const void *inputs[COUNT(n->inputs)] = {0};
 	bool whole = q->first == 0 && q->tokens == n->p->tokens;
@@ -50,7 +95,7 @@ bool native_call(Native *n, const Question *q, Answer *a)
 	moert_args args = {.size = sizeof args, .x = inputs[0], .tokens = q->tokens,
 			   .y = a->outs[0], .inputs = inputs + 1, .outputs = a->outs + 1,
 			   .picks_out = a->picks, .gates_out = a->gates,
-			   .losses = a->losses, .seed = 5};
+			   .losses = q->no_losses ? NULL : a->losses, .seed = 5};
 	if (whole && n->p->nseq) {
 		args.nseq = n->p->nseq;
 		args.seq = n->p->seq;
@@ -59,6 +104,8 @@ bool native_call(Native *n, const Question *q, Answer *a)
 		args.picks_in = q->given->picks;
 		args.gates_in = q->given->gates;
 	}
+	if (q->padded)
+		pad_rows(n, q, &args, &padded);
 	int error = n->start(n->model, &so, &session);
 	if (!error) {
 		error = n->run(session, &args);
@@ -66,7 +113,7 @@ bool native_call(Native *n, const Question *q, Answer *a)
 	}
 	if (error)
 		printf("run: %s\n", moert_error(error));
-	return !error;
+	return !error && (!q->padded || unpad_rows(q, &padded, a->outs[0]));
 }
 
 bool answers_same(const Answer *a, const Answer *b)

@@ -120,35 +120,58 @@ static bool compare_results(Native *n, const EvalResult *r, const Answer *a, boo
 	return bad == 0;
 }
 
-/* The same bits with any number of threads, and for tokens alone. */
-static bool same_bits(Native *n, const Question *asked, const Answer *a)
+/* The same bits with any number of threads, the host's pool, padded rows, no losses. */
+static bool same_otherwise(Native *n, const Question *asked, const Answer *a)
 {
-	static const int threads[] = {2, 3, 7};
-	const Type *y = &n->reference->fns->outs[0];
-	size_t row = (size_t)type_elems(y) * entry_bytes(y->dtype);
+	const struct { const char *what; Question q; } ways[] = {
+		{"2 threads", {.threads = 2}},
+		{"3 threads", {.threads = 3}},
+		{"7 threads", {.threads = 7}},
+		{"a pool of its own", {.threads = 3, .pool = true}},
+		{"rows apart", {.threads = 2, .padded = true}},
+		{"no losses", {.threads = 1, .no_losses = true}},
+	};
+	bool rows = n->reference->fns->outs[0].level == LV_TOKEN;
 	Answer b;
 
-	for (size_t i = 0; i < COUNT(threads); i++) {
-		Question q = *asked;
-		q.threads = threads[i];
+	for (size_t i = 0; i < COUNT(ways); i++) {
+		Question q = ways[i].q;
+		if (q.padded && !rows)
+			continue;
+		q.tokens = asked->tokens;
+		q.picks = asked->picks;
+		q.gates = asked->gates;
 		if (!native_call(n, &q, &b))
 			return false;
 		if (!answers_same(a, &b)) {
-			printf("other bits with %d threads\n", threads[i]);
+			printf("other bits with %s\n", ways[i].what);
 			return false;
 		}
 	}
-	if (n->p->cross || n->p->placed || y->level != LV_TOKEN)
+	return true;
+}
+
+/* The same bits for tokens alone, and for the second half of them. */
+static bool same_alone(Native *n, const Question *asked, const Answer *a)
+{
+	const Type *y = &n->reference->fns->outs[0];
+	size_t row = (size_t)type_elems(y) * entry_bytes(y->dtype);
+	int64_t all = n->p->tokens, half = all / 2;
+	const int64_t parts[][2] = {{0, 1}, {half, 1}, {all - 1, 1}, {half, all - half}};
+	Answer b;
+
+	if (n->p->cross || n->p->placed || y->level != LV_TOKEN || all < 2)
 		return true;
-	int64_t alone[] = {0, n->p->tokens / 2, n->p->tokens - 1};
-	for (size_t i = 0; i < COUNT(alone) && n->p->tokens > 1; i++) {
+	for (size_t i = 0; i < COUNT(parts); i++) {
 		Question q = *asked;
-		q.first = alone[i];
-		q.tokens = 1;
+		q.first = parts[i][0];
+		q.tokens = parts[i][1];
 		if (!native_call(n, &q, &b))
 			return false;
-		if (memcmp((char *)a->outs[0] + (size_t)q.first * row, b.outs[0], row)) {
-			printf("token %jd alone has other bits\n", (intmax_t)q.first);
+		if (memcmp((char *)a->outs[0] + (size_t)q.first * row, b.outs[0],
+			   (size_t)q.tokens * row)) {
+			printf("tokens %jd to %jd alone have other bits\n", (intmax_t)q.first,
+			       (intmax_t)(q.first + q.tokens - 1));
 			return false;
 		}
 	}
@@ -197,7 +220,7 @@ bool native_compare(Native *n, Outcome *out)
 		return false;
 	return compare_results(n, out->rerouted ? &followed : &own, &a, out->rerouted > 0,
 			       out) &&
-	       same_bits(n, &q, &a) && same_given(n, &q, &a);
+	       same_otherwise(n, &q, &a) && same_alone(n, &q, &a) && same_given(n, &q, &a);
 }
 
 double modules_differ(Native *n, const Module *x, const Module *y)

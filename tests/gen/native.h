@@ -38,6 +38,8 @@ typedef struct {
 	int     threads;
 	int64_t first, tokens;          /* of the program's tokens */
 	bool    picks, gates;           /* the layer reports them */
+	bool    pool;                   /* the host's own parallel-for */
+	bool    no_losses, padded;      /* not asked for; rows of x and y apart */
 	Answer *given;                  /* routing given, or NULL */
 } Question;
 bool native_call(Native *, const Question *, Answer *);
