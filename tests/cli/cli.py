@@ -13,6 +13,8 @@ MOEC = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/moec")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SHARED = os.path.join(os.path.dirname(ROOT), "shared")
 tests = []
+if not os.access(MOEC, os.X_OK):
+    sys.exit(f"no program {MOEC}")
 
 
 class Skip(Exception):
