@@ -1,8 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  * interpret: one call of a layer by the reference interpreter. */
 #include "moec.h"
+#include "../passes/pass.h"
 
 #include <string.h>
+
+/* Calls and states: the states of a sequence run through a scan, which the interpreter
+ * takes token by token. */
+void interpretable(const Job *job, Module *m)
+{
+	PassContext ctx = {.arena = job->arena, .diag = job->diag};
+	const char *const only[] = {"inline-std"};
+	PassOptions options = {.only = only, .nonly = 1, .command = job->command};
+
+	if (m->states.n)
+		run_passes(m, &ctx, &options);
+}
 
 bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
 		     WeightSource *weights, const Outcome *given, bool bounds,

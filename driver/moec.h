@@ -149,6 +149,7 @@ typedef struct {
 } Outcome;
 bool   run_native(const Job *, Source *, const Inputs *, const Layer *, Server *,
 		  Outcome *);
+void   interpretable(const Job *, Module *);    /* before the first of these */
 bool   run_interpreter(const Job *, const Module *, const Inputs *, WeightSource *,
 		       const Outcome *given, bool bounds, Outcome *);
 /* False: a diagnostic was printed.  *within: whether all is within the bounds. */

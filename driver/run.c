@@ -84,13 +84,15 @@ int command_run(const Job *job)
 
 	if (!source_open(job, &s))
 		return EXIT_INPUT;
-	const Module *m = source_module(&s);
+	Module *m = source_module(&s);
 	if (m && s.moew && (o->reference || o->check)) {
 		diag_error(job->diag, (Loc){.file = s.moew},
 			   "packed weights cannot be interpreted");
 		diag_fix(job->diag, "give the model's own files with --weights");
 		m = NULL;
 	}
+	if (m && (o->reference || o->check))
+		interpretable(job, m);
 	if (m && inputs_make(job, m, &in)) {
 		server_open(&server, job, m, source_weights(&s, m),
 			    o->reference || o->check);

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+# state: layers that remember, interpreted, against NumPy token by token.
+import os
+
+import numpy as np
+
+from cli import ROOT, main, moec, test
+from tensors import save
+
+PROGRAM = os.path.join(ROOT, "tests/programs/11_sticky.moe")
+TOKENS, WIDTH, EXPERTS, HIDDEN = 37, 64, 8, 32
+
+
+def softmax(v):
+    e = np.exp(v - v.max())
+    return e / e.sum()
+
+
+def top(v, k):
+    return np.argsort(-v, kind="stable")[:k]
+
+
+def swiglu(x, w, e):
+    g = w[f"experts.{e}.gate"] @ x
+    h = g / (1 + np.exp(-g)) * (w[f"experts.{e}.up"] @ x)
+    return w[f"experts.{e}.down"] @ h
+
+
+def hysteresis(x, w, last):
+    logits = w["router"] @ x
+    held = np.zeros(EXPERTS)
+    held[last] = 1
+    pick = top(logits + 0.1 * held, 2)
+    return pick, softmax(logits)[pick], pick
+
+
+def sticky(x, w, last):
+    p = softmax(w["router"] @ x)
+    fresh = top(p, 2)
+    stay = len(last) and p[last].sum() >= 0.8 * p[fresh].sum()
+    pick = last if stay else fresh
+    return pick, p[pick], pick
+
+
+def expected(policy, xs, w):
+    last, rows, kept = np.zeros(0, int), [], 0
+    for x in xs:
+        before = last
+        pick, gate, last = policy(x, w, last)
+        kept += len(before) and set(before) == set(last) != set(top(w["router"] @ x, 2))
+        rows.append(sum(g * swiglu(x, w, e) for g, e in zip(gate, pick)))
+    assert 0 < kept < len(xs), "the memory must matter, and not always"
+    return np.array(rows)
+
+
+def given():
+    rng = np.random.default_rng(11)
+    w = {"router": rng.standard_normal((EXPERTS, WIDTH)) * 0.01}
+    for e in range(EXPERTS):
+        for name, shape in (("gate", (HIDDEN, WIDTH)), ("up", (HIDDEN, WIDTH)),
+                            ("down", (WIDTH, HIDDEN))):
+            w[f"experts.{e}.{name}"] = rng.standard_normal(shape) * 0.1
+    w = {k: v.astype(np.float32).astype(float) for k, v in w.items()}
+    x = rng.standard_normal((TOKENS, WIDTH)).astype(np.float32)
+    np.save("x.npy", x)
+    return x.astype(float), w, save("w.safetensors", w)
+
+
+def against_numpy(layer, policy):
+    x, w, path = given()
+    moec("run", PROGRAM, "--layer", layer, "--weights", path, "--input", "x.npy",
+         "--output", "y.npy", "--reference")
+    assert np.allclose(np.load("y.npy"), expected(policy, x, w), rtol=1e-5, atol=1e-6)
+
+
+@test
+def picks_with_a_head_start():
+    against_numpy("slow", hysteresis)
+
+
+@test
+def picks_that_stay_while_they_are_good():
+    against_numpy("stuck", sticky)
+
+
+@test
+def results_that_are_kept():
+    rng = np.random.default_rng(12)
+    x = rng.standard_normal((6, 1024)).astype(np.float32)
+    x[2] = x[1] + 0.001 * rng.standard_normal(1024)
+    x[5] = x[4]
+    np.save("x.npy", x)
+    moec("run", PROGRAM, "--layer", "lazy", "--input", "x.npy", "--output", "y.npy",
+         "--reference")
+    y = np.load("y.npy")
+    same = [i for i in range(1, 6) if np.array_equal(y[i], y[i - 1])]
+    assert same == [2, 5] and np.abs(y).max() > 0, same
+    np.save("x.npy", x[:2])
+    moec("run", PROGRAM, "--layer", "lazy", "--input", "x.npy", "--output", "part.npy",
+         "--reference")
+    assert np.array_equal(np.load("part.npy"), y[:2]), "later tokens change nothing"
+
+
+main()
