@@ -97,6 +97,47 @@ static int cross_step(Policy *p)
 	return bind(p, RNG_PICK(&p->g->rng, steps), a, some(p), "");
 }
 
+/* What depends on the token's place. */
+static int placed_step(Policy *p)
+{
+	static const char *const steps[] = {
+		"$ + 0.3 * uniform([experts])", "$ + 0.1 * normal([experts])",
+		"$ + gumbel([experts])", "$ + 0.01 * (position % 3)",
+		"where(uniform() > 0.5, $, #)", "where(position < 4, $, #)",
+		"$ + 0.2 * uniform([experts], over: tokens)",
+	};
+	int a = some(p);
+
+	p->g->placed = true;
+	return bind(p, RNG_PICK(&p->g->rng, steps), a, some(p), "");
+}
+
+/* A block around s = ..: unrolled, at run time, for some tokens, for some calls. */
+static int block_step(Policy *p)
+{
+	static const struct { const char *form; bool cross; } blocks[] = {
+		{"  for i in 3 { $ = 0.5 * $ + tanh(linear(x, experts, \"~\")) }\n", false},
+		{"  for i in 2 { $ = where($ > 0.1 * i, 0.5 * $, #) }\n", false},
+		{"  for i in 2 { $ = where($ > 0.1 * i, 0.5 * $, #) }\n", false},
+		{"  if experts > 5 { $ = 0.5 * $ } else { $ = $ + 1 }\n", false},
+		{"  if experts % 2 == 1 { $ = $ - # }\n", false},
+		{"  if max($) < 0.5 { $ = 0.5 * linear(x, experts, \"~\") }\n", false},
+		{"  if $[0] > 0 { $ = softmax($) } else { $ = $ - # }\n", false},
+		{"  if T > 5 { $ = 0.5 * $ } else { $ = $ + # }\n", true},
+		{"  if any(sum($) > 0, over: tokens) { $ = 0.5 * $ }\n", true},
+		{"  repeat 3 { $ = 0.5 * $ + 0.1 * # }\n", false},
+		{"  repeat 4 until all(max($) < 0.3, over: tokens) { $ = 0.5 * $ }\n", true},
+	};
+	const char *name = arena_printf(p->g->a, "w%d", p->values);
+	int a = some(p), b = some(p), v = bind(p, "$", a, a, "");
+	int64_t which = rng_below(&p->g->rng, COUNT(blocks));
+
+	p->g->cross |= blocks[which].cross;
+	text_add(p->body, gen_fill(p->g->a, blocks[which].form, arena_printf(p->g->a, "s%d", v),
+				   arena_printf(p->g->a, "s%d", b), name));
+	return v;
+}
+
 static int any_step(Policy *p)
 {
 	int64_t which = rng_below(&p->g->rng, 100);
@@ -105,8 +146,12 @@ static int any_step(Policy *p)
 		return param_step(p);
 	if (which < 18)
 		return group_step(p);
-	if (which < 28)
+	if (which < 26)
 		return cross_step(p);
+	if (which < 29)
+		return placed_step(p);
+	if (which < 34)
+		return block_step(p);
 	return own_step(p);
 }
 

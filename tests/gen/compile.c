@@ -70,7 +70,7 @@ static bool listed(const Program *p, const char *pass)
 	return false;
 }
 
-static bool run_pipeline(Native *n)
+static bool run_pipeline(Native *n, void (*after)(void *, const char *))
 {
 	PassContext ctx = {n->arena, diag_new(n->arena, stdout), n->p->target};
 
@@ -84,8 +84,17 @@ static bool run_pipeline(Native *n)
 			other_tiles(n);
 		if (!read_back(n->arena, n->m, passes[i].name))
 			return false;
+		if (after)
+			after(n, passes[i].name);
 	}
 	return true;
+}
+
+void native_pipeline(Native *n, void (*after)(void *, const char *))
+{
+	n->m = read_back(n->arena, n->reference, "the frontend");
+	if (n->m)
+		run_pipeline(n, after);
 }
 
 static bool run_linker(Native *n, const char *object, const char *library)
@@ -163,6 +172,9 @@ static bool frontend(Native *n)
 		return false;
 	}
 	n->reference = read_back(n->arena, n->m, "the frontend");
+	const Region *body = n->m->fns->body;
+	for (int i = 0; i < body->nargs && i < (int)COUNT(n->inputs); i++, n->ninputs++)
+		input_make(n->arena, body->args[i], n->p, i, &n->inputs[i]);
 	return n->reference != NULL;
 }
 
@@ -172,7 +184,7 @@ Verdict native_compile(Native *n)
 	char why[256] = "";
 	moert_options options = {.size = sizeof options, .why = why, .why_size = sizeof why};
 
-	if (!frontend(n) || !run_pipeline(n))
+	if (!frontend(n) || !run_pipeline(n, NULL))
 		return VERDICT_FAILED;
 	weights_open(n->arena, &n->weights);
 	Verdict v = emit(n, library);
@@ -185,22 +197,4 @@ Verdict native_compile(Native *n)
 	if (error)
 		printf("open: %s, %s\n", moert_error(error), why);
 	return loaded && !error ? VERDICT_PASSED : VERDICT_FAILED;
-}
-
-/* The module after each pass, interpreted: where its results leave the reference's. */
-void native_blame(Native *n)
-{
-	PassContext ctx = {n->arena, diag_new(n->arena, stdout), n->p->target};
-
-	n->m = read_back(n->arena, n->reference, "the frontend");
-	for (int i = 0; n->m && i < pass_count && passes[i].run; i++) {
-		const char *const only[] = {passes[i].name};
-		PassOptions o = {.only = only, .nonly = 1, .verify = true, .command = "moe_gen"};
-		if (listed(n->p, passes[i].name))
-			continue;
-		run_passes(n->m, &ctx, &o);
-		double worst = modules_differ(n, n->reference, n->m);
-		printf("interpreted after %s: largest difference %g of the bound\n",
-		       passes[i].name, worst);
-	}
 }

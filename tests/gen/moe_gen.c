@@ -15,10 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SECONDS = 20, MAX_JOBS = 16, MAX_REASONS = 32 };
+enum { SECONDS = 20, PATIENCE = 6, MAX_JOBS = 16, MAX_REASONS = 32 };
 
 /* One program: a file's, or a seed's. */
 typedef struct { const char *file; uint64_t seed; } Item;
@@ -68,7 +69,8 @@ static NORETURN void run_child(const Run *r, Item item, int slot)
 	if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
 		_exit(VERDICT_FAILED);
 	setvbuf(stdout, NULL, _IONBF, 0);
-	alarm(SECONDS);
+	setrlimit(RLIMIT_CPU, &(struct rlimit){SECONDS, SECONDS + 1});
+	alarm(PATIENCE * SECONDS);       /* on a machine with other work */
 	item_program(arena, item, &p);
 	Verdict v = program_run(arena, &p, r->scratch, &r->outcome[slot]);
 	_exit(v);
@@ -100,7 +102,8 @@ static void report_failure(const Run *r, Item item, int status, const char *log)
 
 	printf("FAILED: %s", name);
 	if (WIFSIGNALED(status))
-		printf(", %s", WTERMSIG(status) == SIGALRM ? "too slow"
+		printf(", %s", WTERMSIG(status) == SIGALRM ||
+				WTERMSIG(status) == SIGXCPU ? "too slow"
 							    : strsignal(WTERMSIG(status)));
 	else
 		printf(", exit status %d", WEXITSTATUS(status));

@@ -22,8 +22,10 @@ typedef struct {
 	moert_model  *model;
 } Native;
 
-/* compile.c: text to a loaded layer */
+/* compile.c: text to a loaded layer, with inputs */
 Verdict native_compile(Native *);
+/* The passes again, with a word after each. */
+void native_pipeline(Native *, void (*after)(void *native, const char *pass));
 /* call.c: what one call gave */
 typedef struct {
 	int      nouts;                 /* y and further outputs */
@@ -46,9 +48,4 @@ bool native_call(Native *, const Question *, Answer *);
 bool answers_same(const Answer *, const Answer *);
 /* compare.c: against the interpreter */
 bool native_compare(Native *, Outcome *);
-/* Which pass changed what the module computes: for messages. */
-void native_blame(Native *);
-/* The largest difference between two modules, interpreted, in bounds of the first. */
-double modules_differ(Native *, const Module *, const Module *);
-
 #endif
