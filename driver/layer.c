@@ -127,7 +127,7 @@ bool layer_load(const Job *job, Source *s, Layer *l)
 		diag_error(job->diag, (Loc){.file = folder}, "cannot create: %m");
 		return false;
 	}
-	const char *path = arena_printf(job->arena, "%s/%s.so", folder, l->m->name);
+	const char *path = arena_printf(job->arena, "%s/layer.so", folder);
 	int status = emit_apart(job, l->m, path);
 	bool ok = status == EXIT_OK && load(job, path, l);
 	remove_folder(job->arena, folder);
@@ -203,7 +203,8 @@ bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 		error = moert_open(l->layer, s->moew, &options, model);
 		if (error)
 			diag_error(job->diag, (Loc){.file = s->moew}, "%s",
-				   *why ? why : moert_error(error));
+				   without_path(*why ? why : moert_error(error),
+						s->moew));
 		return !error;
 	}
 	if (!enough_memory(job, l->layer, server->keep))

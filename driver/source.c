@@ -2,12 +2,14 @@
  * source: what SRC and --weights name together: a .moe, a model folder, or IR text. */
 #include "moec.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 enum { MOST_IR = 256 << 20 };           /* bytes of a .mir */
+enum { LONGEST_NAME = 255 };            /* of a layer, as in the language */
 
 static Loc whole(const char *file)
 {
@@ -233,14 +235,30 @@ void source_close(Source *s)
 	*s = (Source){0};
 }
 
+/* It becomes the beginning of C names, and a file's: nothing else may stand in it. */
+static bool is_c_name(const char *name)
+{
+	size_t n = 0;
+
+	while (isalnum((unsigned char)name[n]) || name[n] == '_')
+		n++;
+	return n > 0 && n <= LONGEST_NAME && !name[n] && !isdigit((unsigned char)*name);
+}
+
 static Module *parse_ir(Source *s, Diag *diag)
 {
 	Module *m = parse_module(s->job->arena, diag, s->fe.file, s->fe.text);
 	const char *why;
 
-	if (!m || verify(m, &why))
+	if (!m)
+		return NULL;
+	if (!verify(m, &why))
+		diag_error(diag, whole(s->fe.file), "%s", why);
+	else if (!is_c_name(m->name))
+		diag_error(diag, whole(s->fe.file), "the module's name `%s` is no name of C",
+			   m->name);
+	else
 		return m;
-	diag_error(diag, whole(s->fe.file), "%s", why);
 	return NULL;
 }
 

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { MOST_EXPERTS = 16384 };          /* as in the language */
+
 /* One declaration of each kind and name. */
 static bool declare(Parser *p, const char *kind, const char *name, Loc loc)
 {
@@ -68,8 +70,8 @@ static void parse_layer(Parser *p)
 		int64_t *to, min, max;
 	} fields[] = {
 		{"width", &p->m->width, 0, MAX_ELEMS},
-		{"experts", &p->m->experts, 0, INT32_MAX},
-		{"picks", &p->m->picks, 0, INT32_MAX},
+		{"experts", &p->m->experts, 0, MOST_EXPERTS},
+		{"picks", &p->m->picks, 0, MOST_EXPERTS},
 		{"group", &p->m->group, -1, INT64_MAX},
 		{"losses", &losses, 0, INT32_MAX},
 	};
@@ -98,9 +100,9 @@ static void parse_range(Parser *p)
 
 	lex_expect(&p->lex, wanted);
 	lex_expect(&p->lex, "=");
-	r.first = mir_int(p, 0, INT32_MAX - 1);
+	r.first = mir_int(p, 0, MOST_EXPERTS - 1);
 	lex_expect(&p->lex, "..");
-	r.count = mir_int(p, r.first + 1, INT32_MAX) - r.first;
+	r.count = mir_int(p, r.first + 1, MOST_EXPERTS) - r.first;
 	vec_push(p->m->arena, &p->m->ranges, r);
 }
 
@@ -195,6 +197,9 @@ static void parse_items(Parser *p)
 	Fn **end = &p->m->fns;
 
 	while (!lex_is(&p->lex, "}") && !p->lex.failed) {
+		if ((lex_is(&p->lex, "target") || lex_is(&p->lex, "layer")) &&
+		    !declare(p, "part", p->lex.tok.s, p->lex.tok.loc))
+			return;
 		if (lex_accept(&p->lex, "target"))
 			p->m->target =
 			    mir_token(p, TK_STRING, "the target's name as text");
