@@ -27,6 +27,11 @@ LAYER = """layer tiny {
 """
 
 
+CONFIG = {"model_type": "mixtral", "hidden_size": 4, "num_hidden_layers": 2,
+          "num_local_experts": 2, "intermediate_size": 3, "num_experts_per_tok": 1,
+          "hidden_act": "silu", "router_aux_loss_coef": 0.02, "torch_dtype": "float32"}
+
+
 def tensors():
     """What layer.moe reads: name, shape."""
     yield "router", [EXPERTS, WIDTH]
@@ -237,21 +242,75 @@ def index_cases():
     yield "not_json", "weight_map: router", "not valid JSON"
     yield "empty", "", "not valid JSON"
     yield "no_tensor", '{"weight_map": {}}', "`router`"
+    yield "cut", whole("a.safetensors")[:-2], "not valid JSON"
+    yield "behind", whole("a.safetensors") + "x", "not valid JSON"
+    yield "deep", '{"weight_map":' * 300 + "1" + "}" * 300, "nested more than 256 deep"
+    yield "dense", '{"weight_map":[0' + ",{}" * 300000 + "]}", "more memory is needed"
+    yield "map_null", '{"weight_map": null}', "is not an object"
+    yield "map_text", '{"weight_map": "other.safetensors"}', "is not an object"
+    yield "shard_null", whole(None), "file name is not a string"
+    yield "shard_list", whole(["other.safetensors"]), "file name is not a string"
+    yield "dot", whole("."), "not a plain file name"
+    yield "itself", whole("model.safetensors.index.json"), "not a .safetensors file"
+    yield "upper", whole("OTHER.SAFETENSORS"), "not a .safetensors file"
+    yield "hidden", whole(".safetensors"), ""
+    yield "backslash", whole("..\\other.safetensors"), ""
+    yield "cut_shard", whole("cut.safetensors"), "too few"
+    yield "pickled_shard", whole("pickle.safetensors"), "PyTorch pickle"
+    yield "layer_of_other_names", json.dumps({"weight_map": {"ruoter": "other.safetensors"}}), \
+        "did you mean"
 
 
-CONFIGS = (
-    ("empty", "", "not valid JSON"),
-    ("list", "[]", ""),
-    ("number", "1", "not valid JSON"),
-    ("cut", '{"model_type": "mix', "not valid JSON"),
-    ("duplicate", '{"model_type": "mixtral", "model_type": "mixtral"}', "duplicate"),
-    ("no_type", "{}", ""),
-    ("type_number", '{"model_type": 1}', ""),
-    ("type_unknown", '{"model_type": "nonesuch"}', "nonesuch"),
-    ("no_keys", '{"model_type": "mixtral"}', ""),
-    ("deep", '{"model_type":' + "[" * 5000, "nested more than 256 deep"),
-    ("huge", '{"model_type": "mixtral", "hidden_size": 1e400}', "overflow"),
-)
+def config_cases():
+    def whole(**fields):
+        return json.dumps({**CONFIG, **fields})
+
+    def lacks(key):
+        return json.dumps({k: v for k, v in CONFIG.items() if k != key})
+
+    text = json.dumps(CONFIG)
+    yield "empty", "", "not valid JSON"
+    yield "blank", " \n\n", "not valid JSON"
+    yield "list", "[]", "not an object"
+    yield "number", "1", "not valid JSON"
+    yield "text", '"mixtral"', "not valid JSON"
+    yield "nul", "\0", "not valid JSON"
+    yield "binary", b"\x7fELF\2\1\1" + bytes(50), "not valid JSON"
+    yield "utf_16", '{"model_type": "mixtral"}'.encode("utf-16"), "not valid JSON"
+    yield "bad_utf8", text.encode().replace(b"silu", b"si\xffu"), "0xff"
+    yield "cut", '{"model_type": "mix', "not valid JSON"
+    yield "cut_in_number", text[:text.index("4,") + 1], "not valid JSON"
+    yield "comma", text[:-1] + ",}", "not valid JSON"
+    yield "comment", "{ // mine\n" + text[1:], "not valid JSON"
+    yield "two", text + text, "not valid JSON"
+    yield "nan", text.replace("0.02", "NaN"), "not valid JSON"
+    yield "duplicate", '{"model_type": "mixtral", "model_type": "mixtral"}', "duplicate"
+    yield "duplicate_far", text[:-1] + ', "hidden_size": 4}', "duplicate"
+    yield "deep", '{"model_type":' + "[" * 5000, "nested more than 256 deep"
+    yield "deep_objects", '{"a":' * 5000 + "1" + "}" * 5000, "nested more than 256 deep"
+    yield "huge", '{"model_type": "mixtral", "hidden_size": 1e400}', "overflow"
+    yield "huge_whole", text.replace(": 4,", ": 99999999999999999999,"), "too big"
+    yield "dense", '{"a":[0' + ",{}" * 300000 + "]}", "more memory is needed"
+    yield "no_type", "{}", "`model_type` is missing"
+    yield "type_number", whole(model_type=1), "`model_type` is not a string"
+    yield "type_null", whole(model_type=None), "`model_type` is not a string"
+    yield "type_empty", whole(model_type=""), "no family"
+    yield "type_unknown", whole(model_type="nonesuch"), "nonesuch"
+    yield "type_near", whole(model_type="mixtrl"), "is it `mixtral`?"
+    yield "type_escape", whole(model_type="\x1b[2J\x07"), "\\x1b[2J\\x07"
+    yield "type_long", whole(model_type="x" * 100000), "xxx .."
+    yield "no_keys", '{"model_type": "mixtral"}', "has no `num_hidden_layers`"
+    for key in ("num_hidden_layers", "hidden_size", "num_local_experts", "intermediate_size",
+                "num_experts_per_tok"):
+        yield f"no_{key}", lacks(key), f"has no `{key}`"
+        for name, value in (("text", "4"), ("list", [4]), ("object", {"a": 4}), ("null", None),
+                            ("true", True), ("half", 4.5), ("zero", 0), ("negative", -4),
+                            ("2_31_and_1", (1 << 31) + 1), ("2_62", 1 << 62), ("1e300", 1e300)):
+            yield f"{key}_{name}", whole(**{key: value}), ""
+    yield "k_over_experts", whole(num_experts_per_tok=3), ""
+    yield "experts_16385", whole(num_local_experts=16385), "may be 1 to 16384"
+    yield "other_activation", whole(hidden_act="gelu"), "only the activation silu"
+    yield "quantised", whole(quantization_config={"quant_method": "awq"}), "not supported"
 
 
 class Folder:
@@ -279,6 +338,8 @@ def write_index(out, name, text, message):
     folder = f"index_{name}"
     out.write(f"{folder}/model.safetensors.index.json", text)
     out.write(f"{folder}/other.safetensors", pack({}, 0))
+    out.write(f"{folder}/cut.safetensors", b"123")
+    out.write(f"{folder}/pickle.safetensors", b"PK\3\4" + bytes(100))
     for link, to in (("link_out", "../good.safetensors"), ("link_root", "/etc/passwd"),
                      ("link_null", "/dev/null"), ("link_loop", "link_loop.safetensors"),
                      ("link_dangling", "nowhere")):
@@ -319,7 +380,7 @@ def main():
         out.case(f"{name}.npy", "input", message)
     for name, text, message in index_cases():
         write_index(out, name, text, message)
-    for name, text, message in CONFIGS:
+    for name, text, message in config_cases():
         out.write(f"config_{name}/config.json", text)
         out.write(f"config_{name}/model.safetensors", good)
         out.case(f"config_{name}", "config", message)
