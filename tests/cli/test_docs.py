@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # docs: every ```console block of README.md and docs/ is run: after each `$ command` stands
-# what it prints.  MOEC_BLESS=1 writes what is printed now into the pages.
+# what it prints.  MOEC_BLESS=1 writes what is printed now into the pages.  Links lead
+# somewhere, and CONTRIBUTING.md's diffs apply.
 import glob
 import os
 import re
@@ -47,10 +48,20 @@ def links(page):
         assert os.path.exists(os.path.join(os.path.dirname(page), to)), f"{page}: {to}"
 
 
+def diffs(page):
+    with open(page) as f:
+        found = re.findall(r"^```diff\n(.*?)^```$", f.read(), re.S | re.M)
+    for diff in found:
+        p = subprocess.run(["git", "apply", "--check"], input=diff, text=True, cwd=ROOT,
+                           capture_output=True)
+        assert p.returncode == 0, f"{page}: {p.stderr}{diff}"
+
+
 def page_test(page):
     def f():
         check(page)
         links(page)
+        diffs(page)
     f.__name__ = os.path.basename(page)
     return test(f)
 
