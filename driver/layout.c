@@ -257,8 +257,7 @@ static bool fits(Load *x, Loc at, const View *v, const char *given)
 
 static const void *load_by_path(Load *x)
 {
-	const char *name = x->expert < 0 ? x->p->name : arena_printf(x->arena,
-		"experts.%jd.%s", (intmax_t)x->expert, x->p->name);
+	const char *name = path_of(x->arena, x->p, x->expert);
 	View v;
 
 	return tensor_view(x, x->p->loc, name, x->p->type.dtype, &v) &&

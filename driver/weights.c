@@ -41,11 +41,17 @@ static size_t matrix_bytes(const Param *p)
 	return bytes;
 }
 
-/* The name that a weight has in a file of its own. */
-static const char *path_of(Arena *a, const Param *p, int64_t expert)
+/* In a model a `*` stands for the number: `1.moe.experts.*.gate`. */
+const char *path_of(Arena *a, const Param *p, int64_t expert)
 {
-	return expert < 0 ? p->name : arena_printf(a, "experts.%jd.%s", (intmax_t)expert,
-						   p->name);
+	const char *star = strchr(p->name, '*');
+
+	if (expert < 0)
+		return p->name;
+	if (!star)
+		return arena_printf(a, "experts.%jd.%s", (intmax_t)expert, p->name);
+	return arena_printf(a, "%.*s%jd%s", (int)(star - p->name), p->name,
+			    (intmax_t)expert, star + 1);
 }
 
 static void fill(const Param *p, int64_t n, void *to)

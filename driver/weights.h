@@ -41,6 +41,9 @@ bool    view_slice(const Op *, View *);
 bool    view_transpose(View *);
 bool    view_drop_ones(const Type *, View *);   /* [1, n, k] to [n, k] and back */
 
+/* The name that a weight has in a file of its own. */
+const char *path_of(Arena *, const Param *, int64_t expert);
+
 /* layout.c: one parameter's matrix out of a checkpoint */
 typedef struct {
 	Diag           *diag;

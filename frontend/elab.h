@@ -143,6 +143,8 @@ struct Layer {
 	Module      *m;
 	const Node  *def;
 	Layer       *outer;             /* the model that calls it */
+	const char  *prefix;            /* of its parameters: "1.moe."; "" without a model */
+	int          first_range;       /* its ranges[0] in Module.ranges */
 	Frame       *frame;
 	Unit        *unit;
 	Loc          call;              /* of the model */
@@ -151,7 +153,8 @@ struct Layer {
 	bool         route_poison;
 	int64_t      number;            /* -1: none */
 	const char  *stack;
-	Val         *given;             /* called by a model: its inputs */
+	Val         *given;             /* called by a model: its inputs .. */
+	Value      **args;              /* .. in the types that it declares */
 	int          ngiven, ninputs;
 	Dtype        stored, wtype;     /* DT_COUNT: not known */
 	Type         first_input;
@@ -285,7 +288,7 @@ Value *slice_op(Elab *, Value *, const int64_t *start, const int64_t *size,
 void   op_results(Elab *, Op *, int n, const Type *);
 void   op_give(Elab *, OpKind, int n, Value **, Loc);  /* yield or return */
 typedef struct {
-	int     params, states, fns, sites, ncalls, calls, infos;
+	int     params, states, ranges, fns, sites, ncalls, calls, infos;
 	int64_t ops;
 	bool    fn_made;
 	NameCount *names;
@@ -366,6 +369,7 @@ Val    run_experts(Elab *, const Node *call);
 Val    experts_cost(Elab *, bool bytes, Loc);
 Val    weighted_experts(Elab *, const Node *, bool *taken);
 void   check_states(Elab *, Layer *);
+bool   valid_path(const char *);
 Value *param_make(Elab *, const char *name, Type, bool has_init, double init, bool step,
 		  Loc);
 

@@ -141,6 +141,7 @@ Mark trial_begin(Elab *e)
 		names[i] = e->names.at[i];
 	return (Mark){.names = names, .nnames = e->names.n,
 		      .params = l->m->params.n, .states = l->m->states.n,
+		      .ranges = l->m->ranges.n,
 		      .fns = count_fns(l->m), .sites = e->sites, .ncalls = e->ncalls,
 		      .calls = e->calls.n, .infos = l->states.n, .ops = e->ops,
 		      .fn_made = l->ranges.n && l->ranges.at[0].fn};
@@ -157,6 +158,7 @@ void trial_undo(Elab *e, Mark k)
 		fn->next = NULL;
 	l->m->params.n = k.params;
 	l->m->states.n = k.states;
+	l->m->ranges.n = k.ranges;
 	l->states.n = k.infos;
 	e->sites = k.sites;
 	e->ncalls = k.ncalls;

@@ -44,6 +44,7 @@ void run_experts_of(Elab *e, const Node *n)
 		return;
 	}
 	l->has_experts = true;
+	l->first_range = l->m->ranges.n;
 	for (int i = 0; i + 1 < n->nkids; i += 2) {
 		int64_t count;
 		if (!expert_function(e, n->kids[i + 1], &unit) ||
@@ -58,7 +59,7 @@ void run_experts_of(Elab *e, const Node *n)
 		vec_push(e->a, &l->m->ranges, ((ExpertRange){l->experts, count}));
 		l->experts += count;
 	}
-	l->m->experts = l->experts;
+	l->m->experts = MAX(l->m->experts, l->experts);
 }
 
 /* The expert's function for rows of type `in`, in a frame whose caller is the layer's. */
@@ -71,7 +72,7 @@ static bool make_range(Elab *e, int i, Type in, Loc loc)
 	Unit *unit;
 
 	in.level = LV_ROW;
-	in.range = i;
+	in.range = l->first_range + i;
 	if (r->fn && type_equal(&r->in, &in))
 		return true;
 	const Node *def = expert_function(e, r->call, &unit);
@@ -79,8 +80,9 @@ static bool make_range(Elab *e, int i, Type in, Loc loc)
 		return false;
 	Fn *fn = fn_new(l->m, unique_name(e, def->s));
 	Frame f = {.caller = outer, .call = r->call->loc, .name = def->s, .unit = l->unit,
-		   .fn = fn, .region = fn->body, .prefix = "", .range = i,
+		   .fn = fn, .region = fn->body, .range = in.range,
 		   .scope = l->frame->scope, .root = l->frame->root};
+	f.prefix = *l->prefix ? arena_printf(e->a, "%sexperts.*.", l->prefix) : "";
 	Val x = val_ir(region_arg(l->m, fn->body, in, "x"));
 	bool sharing = l->sharing;
 	l->sharing = r->fn != NULL;
@@ -231,7 +233,7 @@ Val run_experts(Elab *e, const Node *call)
 	Op *op = op_start(e, OP_experts, 2, arg, 1, call->loc);
 	attr_fns(l->m, op, "fns", names, l->ranges.n);
 	attr_ints(l->m, op, "counts", counts, l->ranges.n);
-	if (!l->m->picks)
+	if (!l->m->picks && !l->outer)
 		l->m->picks = t.dim[0];
 	return val_ir(op_typed(e, op, t));
 }
@@ -278,9 +280,10 @@ Val experts_cost(Elab *e, bool bytes, Loc loc)
 	cost = NEWN(e->a, double, (size_t)l->experts);
 	for (int i = 0; i < l->m->params.n; i++) {
 		const Param *p = &l->m->params.at[i];
-		if (p->type.level != LV_EXPERT)
+		int range = p->type.range - l->first_range;
+		if (p->type.level != LV_EXPERT || range < 0 || range >= l->ranges.n)
 			continue;
-		const Range *r = &l->ranges.at[p->type.range];
+		const Range *r = &l->ranges.at[range];
 		double n = (double)type_elems(&p->type);
 		double each = bytes ? n * dtype_info[p->type.dtype].bits / 8
 				    : p->type.rank >= 2 ? 2 * n : 0;

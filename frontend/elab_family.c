@@ -17,6 +17,7 @@ void scratch_layer(Elab *e, Unit *u)
 	Frame *f = NEW(e->a, Frame);
 
 	l->m = module_new(e->a, "constants");
+	l->prefix = "";
 	l->number = l->expert = -1;
 	l->stored = l->wtype = DT_COUNT;
 	l->unit = u;

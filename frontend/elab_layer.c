@@ -4,6 +4,29 @@
 
 #include <string.h>
 
+/* What a model gives for an input, in the input's type: made in front of the call. */
+static bool take_input(Elab *e, const Node *n, const Type *t)
+{
+	Layer *l = e->layer;
+	Frame *f = e->frame;
+	Val given = l->given[l->ninputs];
+
+	e->frame = f->caller;
+	Value *v = bring(e, given, t, l->call);
+	bool fits = v && shape_equal(&v->type, t);
+	if (v && !fits)
+		say(e, l->call, NULL, "`%s` of %s is %s, not %s", n->s, l->def->s,
+		    type_words(e, t), type_words(e, &v->type));
+	if (fits && v->type.level != t->level) {
+		say(e, l->call, NULL, "`%s` of %s %s, this %s", n->s, l->def->s,
+		    level_text(t), level_text(&v->type));
+		fits = false;
+	}
+	e->frame = f;
+	l->args[l->ninputs] = v;
+	return fits;
+}
+
 void run_input(Elab *e, const Node *n)
 {
 	Layer *l = e->layer;
@@ -16,7 +39,7 @@ void run_input(Elab *e, const Node *n)
 		say(e, n->loc, "use a new name", "there is already a `%s`", n->s);
 		return;
 	}
-	bool first = l->first_input.rank == 0 && m->width == 0;
+	bool first = l->first_input.rank == 0 && !l->token;
 	if (!type_eval(e, n->kids[0], true, &t, &has_t)) {
 		l->input_poison = true;
 		scope_add(e, f->scope, n->s, val_poison(), n->loc);
@@ -35,16 +58,13 @@ void run_input(Elab *e, const Node *n)
 		l->first_input = t;
 		l->wtype = t.dtype == DT_bf16 || t.dtype == DT_f16 ? t.dtype : DT_f32;
 		l->token = n->s;
-		m->width = t.dim[0];
+		if (!l->outer)
+			m->width = t.dim[0];
 		f->width = val_num((double)t.dim[0]);
 	}
-	const Val *given = l->ninputs < l->ngiven ? &l->given[l->ninputs] : NULL;
 	Val v = val_ir(region_arg(m, f->fn->body, t, n->s));
-	if (given && given->kind == V_IR && !shape_equal(&given->v->type, &t)) {
-		say(e, l->call, NULL, "`%s` of %s is %s, not %s", n->s, m->name,
-		    type_words(e, &t), type_words(e, &given->v->type));
+	if (l->ninputs < l->ngiven && !take_input(e, n, &t))
 		v = val_poison();
-	}
 	l->ninputs++;
 	scope_add(e, f->scope, n->s, v, n->loc);
 }
@@ -275,7 +295,7 @@ static void default_output(Elab *e, Layer *l)
 		return;
 	if (!l->policy) {
 		say(e, loc, "add `output ..`, or `route ..`", "layer `%s` has no output",
-		    l->m->name);
+		    l->def->s);
 		return;
 	}
 	run_output(e, &output);
@@ -296,8 +316,7 @@ static void check_group(Elab *e, Layer *l)
 
 static void close_layer(Elab *e, Layer *l)
 {
-	bool losses = e->opt->losses && !l->outer;
-	int n = l->outputs.n + (losses ? l->losses.n : 0);
+	int n = l->outputs.n + l->losses.n;
 	Fn *fn = l->frame->fn;
 	Value **v = NEWN(e->a, Value *, (size_t)n);
 
@@ -311,7 +330,8 @@ static void close_layer(Elab *e, Layer *l)
 					    : arena_printf(e->a, "loss%d", loss);
 	}
 	fn->nouts = n;
-	l->m->nlosses = n - l->outputs.n;
+	if (!l->outer)
+		l->m->nlosses = l->losses.n;
 	op_give(e, OP_return, n, v, l->def->loc);
 }
 
@@ -322,13 +342,19 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 	int errors = e->errors;
 
 	l->def = def;
-	l->m = module_new(e->a, def->s);
+	l->m = l->outer ? l->outer->m : module_new(e->a, def->s);
 	l->expert = -1;
 	l->wtype = DT_COUNT;
-	*f = (Frame){.caller = l->outer ? outer : NULL, .def = def, .name = def->s,
-		     .unit = l->unit, .prefix = "", .range = -1, .call = l->call};
+	*f = (Frame){.def = def, .name = def->s, .unit = l->unit, .prefix = l->prefix,
+		     .range = -1, .call = l->call};
+	if (l->outer) {
+		f->caller = outer;
+		f->regions = f->base = outer->regions;
+		f->token_if = outer->token_if;
+		l->marked = true;               /* routing to be given is a layer's own */
+	}
 	f->scope = f->root = scope_new(e, e->family ? e->family : l->unit->constants);
-	f->fn = fn_new(l->m, "layer");
+	f->fn = fn_new(l->m, l->outer ? unique_name(e, def->s) : "layer");
 	f->region = f->fn->body;
 	l->frame = f;
 	e->frame = f;
@@ -355,12 +381,80 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 	return ok;
 }
 
-/* A layer called by a model: run for its types; one value for each output. */
+/* What a whole stack cannot do for one of its layers. */
+static bool may_stand_in_model(Elab *e, const Layer *l, const Node *call)
+{
+	const char *what = l->group_loc.line ? "`group`" : l->defer_loc.line ? "`defer`" : NULL;
+
+	if (what)
+		say(e, call->loc, "compile this layer alone: `--layer`",
+		    "%s of a layer that a model calls is not compiled yet", what);
+	else if (l->weights.n && e->opt->tensors)
+		say(e, call->loc, "name the tensors by their paths in the model",
+		    "`weights` of a layer that a model calls is not read yet");
+	else if (l->losses.n && e->frame->regions)
+		say(e, call->loc, "call it before",
+		    "a layer with a loss inside a branch or loop at run time");
+	else
+		return true;
+	return false;
+}
+
+/* Its outputs, then its losses, which are the model's too. */
+static int emit_call(Elab *e, Layer *l, const Node *call, Val *outs)
+{
+	Fn *fn = l->frame->fn;
+	Op *op = op_start(e, OP_call, l->ninputs, l->args, 0, call->loc);
+
+	attr_fns(l->m, op, "fn", &fn->name, 1);
+	op_results(e, op, fn->nouts, fn->outs);
+	op_append(e->frame->region, op);
+	vec_push(e->a, &e->calls, ((CallSite){fn, op}));
+	for (int i = 0; i < fn->nouts; i++)
+		if (i >= l->outputs.n)
+			vec_push(e->a, &e->layer->losses, op->outs[i]);
+		else if (i < MAX_ARGS)
+			outs[i] = val_ir(op->outs[i]);
+	return MIN(l->outputs.n, MAX_ARGS);
+}
+
+/* The inputs; the name of the instance is the layer's unless `name:` gives one. */
+static bool layer_args(Elab *e, Layer *l, const Node *call)
+{
+	const char *name = l->def->s;
+
+	l->given = NEWN(e->a, Val, MAX_ARGS);
+	l->args = NEWN(e->a, Value *, MAX_ARGS);
+	for (int i = 1; i < call->nkids; i++) {
+		const Node *k = call->kids[i];
+		bool instance = k->kind == N_NAMED && strcmp(k->s, "name") == 0;
+		if (k->kind == N_NAMED && !instance) {
+			say(e, k->loc, NULL, "the inputs of a layer come in their order");
+			return false;
+		}
+		Val v = eval(e, instance ? k->kids[0] : k);
+		if (v.kind == V_POISON ||
+		    (instance && !need_str(e, v, k->loc, "`name`", &name)))
+			return false;
+		if (instance)
+			continue;
+		if (l->ngiven == MAX_ARGS) {
+			say(e, k->loc, NULL, "more than %d inputs", MAX_ARGS);
+			return false;
+		}
+		l->given[l->ngiven++] = v;
+	}
+	l->prefix = arena_printf(e->a, "%s%s.", e->frame->prefix, name);
+	if (valid_path(name))
+		return true;
+	say(e, call->loc, NULL, "`%s` is no name for a layer", name);
+	return false;
+}
+
+/* A layer called by a model: a function of its own, an instance of its parameters. */
 int call_layer(Elab *e, const Node *def, const Node *call, Val *outs)
 {
-	Val given[MAX_ARGS];
 	Layer *l = NEW(e->a, Layer);
-	int n = 0;
 
 	for (Layer *k = e->layer; k; k = k->outer)
 		if (k->def == def || !k->def || k->def->kind != N_MODEL) {
@@ -368,26 +462,14 @@ int call_layer(Elab *e, const Node *def, const Node *call, Val *outs)
 				: "only a model calls a layer; `%s` is one", def->s);
 			return -1;
 		}
-	for (int i = 1; i < call->nkids && n < MAX_ARGS; i++) {
-		const Node *k = call->kids[i];
-		if (k->kind == N_NAMED && strcmp(k->s, "name") == 0)
-			continue;
-		given[n] = eval(e, k->kind == N_NAMED ? k->kids[0] : k);
-		if (given[n++].kind == V_POISON)
-			return -1;
-	}
-	*l = (Layer){.outer = e->layer, .given = given, .ngiven = n, .call = call->loc,
+	*l = (Layer){.def = def, .outer = e->layer, .call = call->loc,
 		     .unit = e->frame->unit, .number = -1, .stored = DT_COUNT};
-	if (!run_layer(e, def, l))
+	if (e->frame->layout || ++e->ncalls > MAX_CALLS) {
+		stop_all(e, call->loc, NULL, "more than %d calls", MAX_CALLS);
 		return -1;
-	Op *op = op_start(e, OP_call, 0, NULL, 0, call->loc);
-	Type types[MAX_ARGS];
-	n = MIN(l->outputs.n, MAX_ARGS);
-	for (int i = 0; i < n; i++)
-		types[i] = l->outputs.at[i]->type;
-	op_results(e, op, n, types);
-	op_append(e->frame->region, op);
-	for (int i = 0; i < n; i++)
-		outs[i] = val_ir(op->outs[i]);
-	return n;
+	}
+	if (!layer_args(e, l, call) || !run_layer(e, def, l) ||
+	    !may_stand_in_model(e, l, call))
+		return -1;
+	return emit_call(e, l, call, outs);
 }

@@ -32,6 +32,7 @@ static Layer *layer_new(Elab *e, const char *stack, int64_t number)
 	Layer *l = NEW(e->a, Layer);
 
 	l->unit = e->main;
+	l->prefix = "";
 	l->stack = stack;
 	l->number = number;
 	l->stored = DT_COUNT;
@@ -49,11 +50,6 @@ Module *fe_compile(Arena *a, Diag *d, const FeOptions *opt)
 	const Node *def = choose_layer(&e, &stack, &number);
 	if (!def || e.errors)
 		return NULL;
-	if (def->kind == N_MODEL) {
-		say(&e, def->loc, "compile its layers one by one",
-		    "models are not compiled yet");
-		return NULL;
-	}
 	reset(&e);
 	Layer *l = layer_new(&e, stack, number);
 	e.layer->stack = stack;

@@ -23,7 +23,7 @@ static void say_twice(Elab *e, const Param *old, const char *path, Loc loc)
 	    "the parameter `%s` is made twice (%s)", path, lines);
 }
 
-static bool valid_path(const char *s)
+bool valid_path(const char *s)
 {
 	size_t n = strlen(s);
 
@@ -43,7 +43,8 @@ Value *param_make(Elab *e, const char *name, Type t, bool has_init, double init,
 
 	for (Frame *k = f; k; k = k->caller)
 		k->params = true;
-	if (!valid_path(path)) {
+	const char *star = strstr(path, "*.");  /* of a model's experts: ours */
+	if (!valid_path(f->range >= 0 && star ? star + 2 : path)) {
 		say(e, loc, NULL, "`%s` is no name for a weight", path);
 		return NULL;
 	}

@@ -210,7 +210,7 @@ static void load_param(Elab *e, Param *p, const Setting *s)
 			p->load = load;
 		return;
 	}
-	const Range *r = &l->ranges.at[p->type.range];
+	const Range *r = &l->ranges.at[p->type.range - l->first_range];
 	for (l->expert = r->first; l->expert < r->first + r->count; l->expert++)
 		if (!load_one(e, p, s,
 			      arena_printf(e->a, "%s.%jd", load, (intmax_t)l->expert)))

@@ -35,15 +35,19 @@ static bool check_ranges(Verify *v)
 
 	for (int i = 0; i < v->m->ranges.n; i++) {
 		const ExpertRange *r = &v->m->ranges.at[i];
+		if (r->first == 0)
+			end = 0;        /* of another layer of a model */
 		if (!rule(v, r->first >= end && r->count >= 1 && r->count <= INT32_MAX &&
 				 r->first <= INT32_MAX,
 			  "expert range E%d is empty or meets one before it", i))
 			return false;
 		end = r->first + r->count;
+		if (!rule(v, v->m->experts == 0 || end <= v->m->experts,
+			  "experts up to %jd, but the layer has %jd", (intmax_t)end,
+			  (intmax_t)v->m->experts))
+			return false;
 	}
-	return rule(v, v->m->experts == 0 || end <= v->m->experts,
-		    "experts up to %jd, but the layer has %jd", (intmax_t)end,
-		    (intmax_t)v->m->experts);
+	return true;
 }
 
 static bool load_fits(Verify *v, const Param *p, const char *name)

@@ -51,18 +51,8 @@ static void inline_call(Fn *fn, Op *op)
 	replace_op(fn, op, results);
 }
 
-static int find_range(const Module *m, int64_t first, int64_t count)
-{
-	for (int i = 0; i < m->ranges.n; i++)
-		if (m->ranges.at[i].first == first && m->ranges.at[i].count == count)
-			return i;
-	ice("experts %jd .. +%jd are no range of the module", (intmax_t)first,
-	    (intmax_t)count);
-}
-
 /* One range's experts on their rows, back in the slots of their tokens. */
-static Value *run_range(Fn *fn, Op *op, Value *pick, Value *v, const char *name,
-			int range)
+static Value *run_range(Fn *fn, Op *op, Value *pick, Value *v, const char *name)
 {
 	Module *m = fn->module;
 	Fn *expert = fn_find(m, name);
@@ -71,6 +61,7 @@ static Value *run_range(Fn *fn, Op *op, Value *pick, Value *v, const char *name,
 	if (!expert || expert->body->nargs != 1 || expert->nouts != 1 ||
 	    expert->outs[0].rank != 1)
 		ice("experts of @%s, which does not fit", name);
+	int range = expert->body->args[0]->type.range;
 	Type rows = {.dtype = DT_rows, .level = LV_ROW, .range = range};
 	Op *group = put_op(op, OP_group, 1, &pick, &rows);
 	attr_int(m, group, "first", m->ranges.at[range].first);
@@ -98,16 +89,13 @@ static void inline_experts(Fn *fn, Op *op)
 	const Attr *fns = attr_find(op, "fns"), *counts = attr_find(op, "counts");
 	Value *pick = per_token(op, op->args[0]), *v = per_token(op, op->args[1]);
 	Value *sum = NULL;
-	int64_t first = 0;
 
 	if (!fns || fns->kind != AT_FNS || !counts || counts->kind != AT_INTS ||
 	    fns->n != counts->n || fns->n == 0)
 		ice("experts: fns and counts do not fit");
 	for (int i = 0; i < fns->n; i++) {
-		int range = find_range(fn->module, first, counts->is[i]);
-		Value *part = run_range(fn, op, pick, v, fns->ss[i], range);
+		Value *part = run_range(fn, op, pick, v, fns->ss[i]);
 		sum = sum ? put2(op, OP_add, sum, part, NULL) : part;
-		first += counts->is[i];
 	}
 	if (sum->type.dtype != op->outs[0]->type.dtype)
 		sum = put1(op, OP_cast, sum, &op->outs[0]->type);

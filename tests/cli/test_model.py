@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+# model: a stack of layers against NumPy, its weights by their paths, and its losses.
+import numpy as np
+
+from cli import main, moec, summary, test, write
+from tensors import save
+
+WIDTH, HIDDEN, EXPERTS = 24, 16, 5
+SOURCE = """layer dense {
+  input  x: f32[T, 24]
+  output swiglu(x, 16)
+}
+layer moe {
+  input   x: f32[T, 24]
+  experts 5 of swiglu(16)
+  route   softmax_topk(2)
+  loss    z(route.logits)
+}
+model stack {
+  input x: f32[T, 24]
+  for i in 4 {
+    u = rms_norm(x, name: "norm")
+    if i % 2 == 1 { x = x + moe(u, name: "ffn") } else { x = x + dense(u) }
+  }
+  output x
+}
+"""
+
+
+def rms_norm(x, scale):
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6) * scale
+
+
+def swiglu(x, w, at):
+    g = x @ w[at + "gate"].T
+    return (g / (1 + np.exp(-g)) * (x @ w[at + "up"].T)) @ w[at + "down"].T
+
+
+def moe(x, w, at):
+    logits = x @ w[at + "router"].T
+    p = np.exp(logits - logits.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    y = np.zeros_like(x)
+    for t, row in enumerate(p):
+        pick = np.argsort(-row, kind="stable")[:2]
+        for e in pick:
+            y[t] += row[e] / row[pick].sum() * swiglu(x[t], w, f"{at}experts.{e}.")
+    return y, np.mean(np.log(np.exp(logits).sum(-1)) ** 2)
+
+
+def weights():
+    rng = np.random.default_rng(25)
+    shapes = {"gate": (HIDDEN, WIDTH), "up": (HIDDEN, WIDTH), "down": (WIDTH, HIDDEN)}
+    w = {}
+    for i in range(4):
+        w[f"{i}.norm.scale"] = 1 + 0.1 * rng.standard_normal(WIDTH)
+        parts = [f"{i}.ffn.experts.{e}." for e in range(EXPERTS)] if i % 2 else [f"{i}.dense."]
+        for at in parts:
+            w |= {at + k: 0.2 * rng.standard_normal(s) for k, s in shapes.items()}
+        if i % 2:
+            w[f"{i}.ffn.router"] = rng.standard_normal((EXPERTS, WIDTH))
+    return {k: v.astype(np.float32).astype(float) for k, v in w.items()}
+
+
+@test
+def a_stack_is_its_layers_one_after_another():
+    w = weights()
+    src, file = write("stack.moe", SOURCE), save("w.safetensors", w)
+    x = np.random.default_rng(1).standard_normal((19, WIDTH)).astype(np.float32)
+    np.save("x.npy", x)
+    x, losses = x.astype(float), []
+    for i in range(4):
+        u = rms_norm(x, w[f"{i}.norm.scale"])
+        if i % 2:
+            y, loss = moe(u, w, f"{i}.ffn.")
+            losses.append(loss)
+        else:
+            y = swiglu(u, w, f"{i}.dense.")
+        x = x + y
+    out = moec("run", src, "--layer", "stack", "--weights", file, "--input", "x.npy",
+               "--output", "y.npy", "--check")
+    assert np.allclose(np.load("y.npy"), x, rtol=1e-4, atol=1e-5)
+    said = [float(line.split()[1]) for line in out.splitlines() if line.startswith("loss")]
+    assert np.allclose(said, losses, rtol=1e-5), (said, losses)
+    moec("pack", src, "--layer", "stack", "--weights", file, "-o", "stack.moew")
+    packed = moec("run", src, "--layer", "stack", "--weights", "stack.moew", "--input", "x.npy")
+    assert summary(packed)["checksum"] == summary(out)["checksum"]
+
+
+@test
+def a_missing_weight_is_named_by_its_path():
+    w = weights()
+    del w["3.ffn.experts.4.up"]
+    moec("run", write("stack.moe", SOURCE), "--layer", "stack", "--weights",
+         save("w.safetensors", w), status=1, said="`3.ffn.experts.4.up`")
+
+
+@test
+def layers_of_a_stack_alone():
+    src = write("stack.moe", SOURCE)
+    for layer in ("dense", "moe"):
+        moec("run", src, "--layer", layer, "--check")
+
+
+@test
+def what_a_stack_cannot_hold():
+    for old, new, said in [
+        ("  route   softmax_topk(2)\n", "  route   softmax_topk(2)\n  group 4\n", "`group`"),
+        ("moe(u, name: \"ffn\")", "moe(u, name: \"a*\")", "no name for a layer"),
+        ("moe(u, name: \"ffn\")", "moe(u, u)", "moe has 1 input, not 2"),
+        ("moe(u, name: \"ffn\")", "moe(mean(u, over: tokens))", "differs from token to token, this"),
+        ("x = x + dense(u)", "x = x + dense(u) + dense(u)", "is made twice"),
+    ]:
+        assert old in SOURCE
+        moec("run", write("bad.moe", SOURCE.replace(old, new)), "--layer", "stack",
+             status=1, said=said)
+
+
+main()
