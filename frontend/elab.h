@@ -159,6 +159,8 @@ struct Layer {
 	Dtype        stored, wtype;     /* DT_COUNT: not known */
 	Type         first_input;
 	bool         has_experts, marked, causal, sharing;
+	Value       *own_pick, *given_pick;     /* once marked: what later uses become */
+	Value       *own_weight, *given_weight;
 	bool         route_call;        /* the next call is the route's: keep its names */
 	int64_t      experts;
 	Vec(Range)   ranges;
@@ -339,7 +341,7 @@ HANDLER(do_mxfp4); HANDLER(do_require);
 int  call_node(Elab *, const Node *call, Val *outs);    /* how many; -1: poison */
 int  call_function(Elab *, const Node *def, Unit *, const Node *call, const Val *first,
 		   Val *outs);
-int  call_layer(Elab *, const Node *def, const Node *call, Val *outs);
+int  call_layer(Elab *, const Node *def, const Node *call, Val *outs);  /* elab_model.c */
 const char *unique_name(Elab *, const char *name);
 
 /* elab_stmt.c, elab_flow.c: statements */
@@ -364,6 +366,7 @@ void   run_next(Elab *, const Node *);
 void   run_param(Elab *, const Node *);
 void   run_return(Elab *, const Node *);
 bool   run_layer(Elab *, const Node *def, Layer *);
+bool   take_input(Elab *, const Node *input, const Type *);     /* elab_model.c */
 bool   need_experts(Elab *, Loc);
 Val    run_experts(Elab *, const Node *call);
 Val    experts_cost(Elab *, bool bytes, Loc);
