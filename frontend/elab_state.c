@@ -113,7 +113,7 @@ void run_param(Elab *e, const Node *n)
 	bool has_t;
 	Type t;
 
-	if (f->regions > 0) {
+	if (f->regions > f->base) {     /* a function that is called there may have some */
 		say(e, n->loc, "declare it before",
 		    "`param` inside a branch or loop at run time");
 		return;
