@@ -138,6 +138,12 @@ void  emit_layer(Emit *);               /* kernels, descriptor */
 Val   emit_descriptor(Emit *);          /* the moert_layer constant */
 void  emit_entries(Emit *, Val layer);  /* NAME_open, NAME_run, .. */
 bool  object_write(Emit *, const EmitOptions *, const char *path);
+/* Where a library is put in the end: links are followed, only a file is replaced. */
+const char *library_place(Arena *, Diag *, const char *out);
+/* A file beside `out` that no signal leaves behind; NULL after a diagnostic. */
+char *temporary(Arena *, Diag *, const char *out, const char *suffix, const void *data,
+		size_t n);
+void  temporary_end(char *path);
 bool  link_library(Arena *, Diag *, const char *object, const char *out, const char *name);
 
 #endif

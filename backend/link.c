@@ -16,31 +16,66 @@
 
 extern char **environ;
 
-static char *temporary(Arena *arena, Diag *diag, const char *out, const char *suffix,
-		       const void *data, size_t n)
+static bool not_written(Diag *diag, const char *path, const char *why)
+{
+	diag_error(diag, (Loc){.file = path}, "cannot be written: %s", why);
+	return false;
+}
+
+const char *library_place(Arena *arena, Diag *diag, const char *out)
+{
+	struct stat st;
+
+	if (stat(out, &st) != 0)        /* nothing yet, or its folder will say what */
+		return out;
+	if (!S_ISREG(st.st_mode)) {
+		not_written(diag, out, S_ISDIR(st.st_mode) ? "it is a folder"
+							   : "not a regular file");
+		return NULL;
+	}
+	char *real = realpath(out, NULL);
+	const char *place = real ? arena_strdup(arena, real) : out;
+	free(real);
+	return place;
+}
+
+static bool write_all(int fd, const char *data, size_t n)
+{
+	for (size_t at = 0; at < n;) {
+		ssize_t wrote = write(fd, data + at, n - at);
+		if (wrote < 0 && errno != EINTR)
+			return false;
+		at += wrote < 0 ? 0 : (size_t)wrote;
+	}
+	return true;
+}
+
+char *temporary(Arena *arena, Diag *diag, const char *out, const char *suffix,
+		const void *data, size_t n)
 {
 	char *path = arena_printf(arena, "%s.XXXXXX%s", out, suffix);
 	int fd = mkostemps(path, (int)strlen(suffix), O_CLOEXEC);
 
 	if (fd < 0) {
-		diag_error(diag, (Loc){out, 0, 0, 0}, "cannot be written: %s", strerror(errno));
+		not_written(diag, out, strerror(errno));
 		return NULL;
 	}
-	for (size_t at = 0; at < n;) {
-		ssize_t wrote = write(fd, (const char *)data + at, n - at);
-		if (wrote < 0 && errno == EINTR)
-			continue;
-		if (wrote < 0) {
-			diag_error(diag, (Loc){path, 0, 0, 0}, "cannot be written: %s",
-				   strerror(errno));
-			close(fd);
-			unlink(path);
-			return NULL;
-		}
-		at += (size_t)wrote;
+	cleanup_file(path);
+	bool ok = write_all(fd, data, n);
+	if (close(fd) != 0 || !ok) {
+		not_written(diag, out, strerror(errno));
+		temporary_end(path);
+		return NULL;
 	}
-	close(fd);
 	return path;
+}
+
+void temporary_end(char *path)
+{
+	if (!path)
+		return;
+	unlink(path);
+	cleanup_forget(path);
 }
 
 static bool run_cc(Diag *diag, char *const *argv)
@@ -54,13 +89,23 @@ static bool run_cc(Diag *diag, char *const *argv)
 		diag_fix(diag, "install gcc or clang, or use --emit=obj and link yourself");
 		return false;
 	}
+	cleanup_child(pid);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return false;
+	cleanup_child(0);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return true;
 	diag_error(diag, (Loc){0}, "`%s` could not link the library", argv[0]);
 	return false;
+}
+
+static mode_t mask(void)
+{
+	mode_t mask = umask(0);
+
+	umask(mask);
+	return mask;
 }
 
 bool link_library(Arena *arena, Diag *diag, const char *object, const char *out,
@@ -79,17 +124,11 @@ bool link_library(Arena *arena, Diag *diag, const char *object, const char *out,
 				arena_printf(arena, "-Wl,--version-script=%s", script),
 				"-Wl,--build-id=none", "-lm", "-lpthread", NULL};
 		ok = run_cc(diag, argv);
-		if (ok && (chmod(library, 0755) || rename(library, out))) {
-			diag_error(diag, (Loc){out, 0, 0, 0}, "cannot be written: %s",
-				   strerror(errno));
-			ok = false;
-		}
-		if (!ok)
-			unlink(library);
+		if (ok && (chmod(library, 0777 & ~mask()) || rename(library, out)))
+			ok = not_written(diag, out, strerror(errno));
 	}
-	if (script)
-		unlink(script);
-	if (archive)
-		unlink(archive);
+	temporary_end(library);
+	temporary_end(script);
+	temporary_end(archive);
 	return ok;
 }

@@ -3,10 +3,8 @@
 #include "emit.h"
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Transforms/PassBuilder.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static LLVMTargetMachineRef machine(Emit *e)
 {
@@ -138,16 +136,11 @@ bool backend_emit(Arena *arena, Diag *diag, const Module *m, const EmitOptions *
 	emit_layer(&e);
 	bool ok;
 	if (o->what == EMIT_LIB) {
-		char *object = arena_printf(arena, "%s.XXXXXX.o", o->out);
-		int fd = mkostemps(object, 2, O_CLOEXEC);
-		if (fd < 0) {
-			diag_error(diag, (Loc){o->out, 0, 0, 0}, "cannot be written: %m");
-			return false;
-		}
-		close(fd);
-		ok = object_write(&e, o, object) && link_library(arena, diag, object, o->out,
-								 m->name);
-		unlink(object);
+		const char *out = library_place(arena, diag, o->out);
+		char *object = out ? temporary(arena, diag, out, ".o", "", 0) : NULL;
+		ok = object && object_write(&e, o, object) &&
+		     link_library(arena, diag, object, out, m->name);
+		temporary_end(object);
 	} else {
 		ok = object_write(&e, o, o->out);
 	}

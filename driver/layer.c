@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -87,11 +88,18 @@ static int emit_apart(const Job *job, const Module *m, const char *path)
 		fflush(NULL);
 		_exit(ok ? EXIT_OK : EXIT_INPUT);
 	}
+	cleanup_child(child);
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
 			ice("waiting for a child: %m");
+	cleanup_child(0);
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
+	if (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM) {
+		diag_error(job->diag, (Loc){0}, "the compilation was ended from outside: %s",
+			   strsignal(WTERMSIG(status)));
+		return EXIT_INPUT;
+	}
 	fprintf(stderr, "moec: internal error in pass 'lower': ended by signal %d\n"
 			"  reproduce with: %s\n", WTERMSIG(status), job->command);
 	return EXIT_BUG;
@@ -128,9 +136,13 @@ bool layer_load(const Job *job, Source *s, Layer *l)
 		return false;
 	}
 	const char *path = arena_printf(job->arena, "%s/layer.so", folder);
+	cleanup_file(folder);
+	cleanup_file(path);
 	int status = emit_apart(job, l->m, path);
 	bool ok = status == EXIT_OK && load(job, path, l);
 	remove_folder(job->arena, folder);
+	cleanup_forget(path);
+	cleanup_forget(folder);
 	if (status == EXIT_BUG)
 		exit(EXIT_BUG);
 	return ok;

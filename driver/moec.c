@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define VERSION "0.1.0"
@@ -70,14 +71,34 @@ static int run_with(Arena *arena, int argc, char **argv)
 	Job job = {.arena = arena, .diag = diag_new(arena, stderr), .number = number,
 		   .opt = &options, .command = command_line(arena, argc, argv)};
 	ice_context("none", job.command);
-	return run_command[number](&job);
+	return outputs_fit(&job) ? run_command[number](&job) : EXIT_INPUT;
+}
+
+static void end(int number)
+{
+	cleanup_now();
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+/* Nothing half written outlives us; a full disk or file is an error, not a death. */
+static void catch_signals(void)
+{
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+
+	for (size_t i = 0; i < COUNT(ends); i++)
+		if (signal(ends[i], end) == SIG_IGN)
+			signal(ends[i], SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);       /* a child's status matters, whoever started us */
+	atexit(cleanup_now);
 }
 
 int main(int argc, char **argv)
 {
 	int status = EXIT_OK;
 
-	signal(SIGCHLD, SIG_DFL);       /* a child's status matters, whoever started us */
+	catch_signals();
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_USAGE;

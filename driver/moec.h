@@ -163,6 +163,9 @@ int    cpu_count(void);
 /* compile.c: the module as text to -o, or to standard output */
 bool   write_ir(const Job *, const Module *);
 
+/* outputs.c: whether files can be written where the options say. */
+bool   outputs_fit(const Job *);
+
 /* The commands; each returns an exit status. */
 #define COMMAND(name, args, example, help) int command_##name(const Job *);
 #include "commands.def"

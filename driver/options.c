@@ -221,8 +221,8 @@ static bool parse_value(Arena *a, const OptionInfo *o, const char *value, Option
 			return false;
 		break;
 	case TEXT: case LIST:
-		if (!*value)
-			return bad_value(o, value, "a name");
+		if (!*value || (o->kind == LIST && value[strlen(value) - 1] == '='))
+			return bad_value(o, value, o->argument);
 		break;
 	}
 	if (o->kind == LIST || o->kind == SKIP)
@@ -281,6 +281,8 @@ static bool consistent(CommandNumber number, const Options *o)
 
 	if (*commands[number].args && !o->src)
 		usage_error(NULL, "`moec %s` needs %s", name, commands[number].args);
+	else if (o->src && !*o->src)
+		usage_error(NULL, "`moec %s` needs %s, not ''", name, commands[number].args);
 	else if ((number == COMMAND_pack || number == COMMAND_import) && !o->out)
 		usage_error(NULL, "`moec %s` needs -o OUT", name);
 	else if (o->reference && o->check)

@@ -2,6 +2,8 @@
  * pack: a layer's weights in the layout that its compiled library streams, as a .moew. */
 #include "moec.h"
 
+#include <unistd.h>
+
 static bool write_moew(const Job *job, Source *s, Server *server)
 {
 	char why[512] = "";
@@ -13,8 +15,12 @@ static bool write_moew(const Job *job, Source *s, Server *server)
 	if (!layer_load(job, s, &layer))
 		return false;
 	server->m = layer.m;
+	const char *beside = arena_printf(job->arena, "%s.%ld-0.tmp", job->opt->out,
+					  (long)getpid());      /* as moert.h promises */
+	cleanup_file(beside);
 	int error =
 	    moert_pack(&layer.layer, 1, server_get, server, job->opt->out, &options);
+	cleanup_forget(beside);
 	if (error && diag_errors(job->diag) == errors)
 		diag_error(job->diag, (Loc){.file = job->opt->out}, "%s",
 			   without_path(*why ? why : moert_error(error), job->opt->out));

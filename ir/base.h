@@ -98,4 +98,11 @@ char *file_text(Arena *, Diag *, const char *path, size_t limit);
 /* Writes beside the target and renames; nothing is left behind on failure. */
 bool  file_write(Diag *, const char *path, const void *data, size_t n);
 
+/* cleanup.c: a file or an empty folder that is removed when a signal or exit() ends the
+ * process; the name must stay valid until it is forgotten.  Folders before their files. */
+void cleanup_file(const char *path);
+void cleanup_forget(const char *path);
+void cleanup_child(int pid);            /* ended first; 0: there is none any more */
+void cleanup_now(void);                 /* safe in a signal handler */
+
 #endif

@@ -144,6 +144,7 @@ static bool write_beside(Diag *d, const char *path, const char *target, mode_t m
 	if (fd < 0) {
 		failed(d, path, "cannot create");
 	} else {
+		cleanup_file(temp);
 		ok = write_all(fd, data, n) && fchmod(fd, mode) == 0 && fsync(fd) == 0;
 		int why = errno;
 		ok = close(fd) == 0 && ok;
@@ -156,6 +157,7 @@ static bool write_beside(Diag *d, const char *path, const char *target, mode_t m
 			errno = why;
 			failed(d, path, "cannot write");
 		}
+		cleanup_forget(temp);
 	}
 	arena_free(scratch);
 	return ok;

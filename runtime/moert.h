@@ -98,7 +98,7 @@ void    moert_reset(moert_session *);                   /* forget all states */
 int     moert_use(moert_session *, moert_model *);
 void    moert_end(moert_session *);                     /* NULL is allowed */
 
-/* moew_write.c: packs layers into one file, written beside path and renamed. */
+/* moew_write.c: packs layers into one file, written as PATH.PID-N.tmp and renamed. */
 int     moert_pack(const moert_layer *const *, int64_t nlayers, moert_weight_fn *,
 		   void *ctx, const char *path, const moert_options *);
 

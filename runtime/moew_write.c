@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct {
@@ -147,7 +148,12 @@ static int write_all(writer *w, const moert_layer *const *layers, int64_t nlayer
 static int open_beside(writer *w)
 {
 	size_t size = strlen(w->path) + 48;
+	struct stat st;
 
+	if (stat(w->path, &st) == 0 && !S_ISREG(st.st_mode))
+		return moert_fail(w->why, MOERT_WRITE, "%s: cannot be written: %s", w->path,
+				  S_ISDIR(st.st_mode) ? "it is a folder"
+						      : "not a regular file");
 	w->beside = malloc(size);
 	if (!w->beside)
 		return no_memory(w);
