@@ -14,6 +14,7 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.S | re.M)
 
 def run(command):
     p = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
+    assert p.stdout, f"{command} prints nothing: {p.stderr}"
     return "".join(line.rstrip() + "\n" for line in (p.stdout + p.stderr).splitlines())
 
 
