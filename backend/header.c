@@ -30,8 +30,11 @@ static const char *c_type(Dtype t)
 	case DT_i32:
 	case DT_bool:
 	case DT_index: return "int32_t";
-	default:       return dtype_info[t].bits == 16 ? "uint16_t" : "uint8_t";
+	default:       break;
 	}
+	if (dtype_info[t].bits == 16)
+		return "uint16_t";
+	return dtype_info[t].name[0] == 'i' ? "int8_t" : "uint8_t";
 }
 
 /* A word of C or C++ cannot name a member; it gets a line behind it. */
