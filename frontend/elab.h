@@ -397,6 +397,9 @@ Frame *layout_frame(Elab *, Layer *, Fn *, Region *);
 const char *layout_prefix(Elab *, const WeightsBlock *);
 Dtype  stored_dtype(Elab *, const Node *layer);
 
+/* elab_plan.c: NULL: said */
+Plan  *run_plan(Elab *, const char *name);
+
 /* elab_family.c: which layer */
 const Node *choose_layer(Elab *, const char **stack, int64_t *number);
 void   scratch_layer(Elab *, Unit *);           /* where constants are computed */

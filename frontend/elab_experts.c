@@ -149,7 +149,7 @@ static Value *marked(Elab *e, Value *v, const char *given, Loc loc)
 
 static bool is_own(Elab *e, const Node *n, const char *name)
 {
-	return n->kind == N_NAME && strcmp(n->s, name) == 0 && !e->layer->marked &&
+	return n->kind == N_NAME && strcmp(n->s, name) == 0 &&
 	       e->frame == e->layer->frame && !e->frame->regions && e->layer->policy;
 }
 
@@ -172,11 +172,12 @@ static Value *pick_value(Elab *e, const Node *n)
 		    (intmax_t)t->axis, (intmax_t)l->experts);
 		return NULL;
 	}
-	if (is_own(e, n, "pick") && t->level == LV_TOKEN) {
+	if (is_own(e, n, "pick") && !l->marked && t->level == LV_TOKEN) {
 		l->marked = true;
-		pick = marked(e, pick, "pick", n->loc);
+		l->own_pick = pick;
+		l->given_pick = marked(e, pick, "pick", n->loc);
 	}
-	return pick;
+	return l->own_pick == pick ? l->given_pick : pick;
 }
 
 static bool check_rows(Elab *e, const Node *call, const Type *pick, const Type *v)
@@ -247,7 +248,8 @@ static Value *token_weight(Elab *e, Value *w, Value *pick, const Node *n)
 	return select_op(e, val_ir(none), val_num(0), val_ir(w), n).v;
 }
 
-/* weight @ experts(pick, ..): the first one with the layer's own names is the routing. */
+/* weight @ experts(pick, ..): the first one with the layer's own names is the routing, and
+ * the same choice later on is the same routing. */
 Val weighted_experts(Elab *e, const Node *n, bool *taken)
 {
 	const Node *call = n->kids[1];
@@ -257,14 +259,18 @@ Val weighted_experts(Elab *e, const Node *n, bool *taken)
 	*taken = call->kind == N_CALL && call->kids[0]->kind == N_EXPERTS;
 	if (!*taken)
 		return val_poison();
-	own = is_own(e, n->kids[0], "weight") && call->nkids > 1 &&
-	      is_own(e, call->kids[1], "pick");
+	own = is_own(e, n->kids[0], "weight");
 	Val w = eval(e, n->kids[0]);
 	Val y = run_experts(e, call);
-	if (own && l->marked && w.kind != V_POISON && y.kind == V_IR) {
+	bool given = y.kind == V_IR && y.v->def->args[0] == l->given_pick;
+	if (given && own && !l->given_weight && w.kind != V_POISON) {
+		l->own_weight = w.kind == V_IR ? w.v : NULL;
 		Value *gate = number_f32(e, w, n->loc);
 		gate = token_weight(e, gate, y.v->def->args[0], n);
-		w = val_ir(marked(e, gate, "gate", n->loc));
+		l->given_weight = marked(e, gate, "gate", n->loc);
+		w = val_ir(l->given_weight);
+	} else if (given && w.kind == V_IR && l->own_weight == w.v) {
+		w = val_ir(l->given_weight);
 	}
 	return eval_operator(e, O_MATMUL, w, y, n);
 }

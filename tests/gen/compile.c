@@ -72,7 +72,8 @@ static bool listed(const Program *p, const char *pass)
 
 static bool run_pipeline(Native *n, void (*after)(void *, const char *))
 {
-	PassContext ctx = {n->arena, diag_new(n->arena, stdout), n->p->target};
+	PassContext ctx = {.arena = n->arena, .diag = diag_new(n->arena, stdout),
+			   .target = n->p->target};
 
 	for (int i = 0; i < pass_count && passes[i].run; i++) {
 		const char *const only[] = {passes[i].name};
