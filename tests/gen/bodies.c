@@ -9,6 +9,7 @@ typedef struct {
 	Gen *g;
 	Text *body;
 	int  values;                    /* s0, s1, ..: f32[experts] */
+	bool infinite;                  /* some may hold -inf */
 } Policy;
 
 static int bind(Policy *p, const char *form, int a, int b, const char *c)
@@ -75,9 +76,11 @@ static int group_step(Policy *p)
 	for (int64_t d = p->g->e; d > 1; d--)
 		if (p->g->e % d == 0 && rng_chance(&p->g->rng, 50))
 			groups = d;
+	const char *form = RNG_PICK(&p->g->rng, steps);
 	int a = some(p);
-	return bind(p, RNG_PICK(&p->g->rng, steps), a, some(p),
-		    arena_printf(p->g->a, "%jd", (intmax_t)groups));
+
+	p->infinite |= strncmp(form, "within", 6) == 0 && !strstr(form, "fill");
+	return bind(p, form, a, some(p), arena_printf(p->g->a, "%jd", (intmax_t)groups));
 }
 
 static int cross_step(Policy *p)
@@ -206,8 +209,12 @@ static const char *gates(Policy *p, int scores)
 		"$[pick] - 0.5 * mean($[pick])", "cumsum(softmax($)[pick])",
 	};
 	int other = some(p);
+	const char *form = RNG_PICK(&p->g->rng, forms);
 
-	return gen_fill(p->g->a, RNG_PICK(&p->g->rng, forms),
+	/* an infinite weight of an empty slot: 0 times it is nobody's wish */
+	if (p->infinite)
+		form = "clamp(where($[pick] == $[pick], $[pick], 0), -9, 9)";
+	return gen_fill(p->g->a, form,
 			arena_printf(p->g->a, "s%d", scores),
 			arena_printf(p->g->a, "s%d", other),
 			arena_printf(p->g->a, "%jd", (intmax_t)p->g->k));

@@ -91,6 +91,18 @@ static bool run_pipeline(Native *n, void (*after)(void *, const char *))
 	return true;
 }
 
+/* States are only interpreted once they run through a scan, which inline-std makes. */
+static void inline_states(Native *n)
+{
+	static const char *const only[] = {"inline-std"};
+	PassContext ctx = {.arena = n->arena, .diag = diag_new(n->arena, stdout),
+			   .target = n->p->target};
+	PassOptions o = {.only = only, .nonly = 1, .verify = true, .command = "moe_gen"};
+
+	if (n->reference && n->reference->states.n > 0)
+		run_passes(n->reference, &ctx, &o);
+}
+
 void native_pipeline(Native *n, void (*after)(void *, const char *))
 {
 	n->m = read_back(n->arena, n->reference, "the frontend");
@@ -173,6 +185,7 @@ static bool frontend(Native *n)
 		return false;
 	}
 	n->reference = read_back(n->arena, n->m, "the frontend");
+	inline_states(n);
 	const Region *body = n->m->fns->body;
 	for (int i = 0; i < body->nargs && i < (int)COUNT(n->inputs); i++, n->ninputs++)
 		input_make(n->arena, body->args[i], n->p, i, &n->inputs[i]);

@@ -107,7 +107,7 @@ static char *kernels_of(Arena *arena, const char *file, const char *text, const 
 	Diag *quiet = diag_new(arena, nowhere);
 	FeOptions o = {.file = file, .text = text, .layer = layer, .losses = true};
 	const Target *target = target_find("x86-64-v3");
-	PassContext ctx = {arena, quiet, target};
+	PassContext ctx = {.arena = arena, .diag = quiet, .target = target};
 	PassOptions options = {.command = "test_names"};
 	char path[] = "/tmp/moec-names-XXXXXX.ll";
 	size_t n;
