@@ -122,18 +122,12 @@ static Val half_of(Ll *l, Val pairs, int j)
 }
 
 /* Entry j of a k-step of row i as all lanes of an f32 vector. */
-static Val left_entry(Tile *t, Val at, int j, bool last_only)
+static Val left_entry(Tile *t, Val at, int j)
 {
 	Contract *c = t->c;
-	Ll *l = t->l;
-	int lanes = c->e->lanes;
+	Val here = ll_at_const(t->l, at, (int64_t)j * memory_bytes(c->at));
 
-	if (c->at == DT_bf16 && !last_only) {
-		Val pair = ll_load(l, l->i32, at, 2);
-		return ll_splat(l, half_of(l, pair, j), lanes);
-	}
-	Val here = ll_at_const(l, at, (int64_t)j * memory_bytes(c->at));
-	return ll_splat(l, emit_load_lanes(c->e, c->at, here, 1, NULL).v, lanes);
+	return ll_splat(t->l, emit_load_lanes(c->e, c->at, here, 1, NULL).v, c->e->lanes);
 }
 
 /* A whole k-step of row i for a dot instruction: kpack entries repeated in every lane. */
@@ -182,7 +176,7 @@ static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
 			w[v] = fma ? right_entry(t, ll_at_const(l, panel, v * bytes), b[v], j)
 				   : b[v];
 		for (int i = 0; i < t->rows; i++) {
-			Val a = fma ? left_entry(t, row[i], j, last_only)
+			Val a = fma ? left_entry(t, row[i], j)
 				    : left_group(t, row[i], last_only);
 			for (int v = 0; v < c->vectors; v++)
 				accumulate(t, i, v, a, w[v]);

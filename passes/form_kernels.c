@@ -91,42 +91,12 @@ static const Dot *dot_of(const Form *f, const Op *op)
 	return target_dot(f->target, op->args[0]->type.dtype, op->args[1]->type.dtype);
 }
 
-/* Operand i of a stored type becomes f32 in a kernel of its own: exact, no rounding. */
-static void widen(Form *f, Op *op, int i)
-{
-	Type type = op->args[i]->type;
-
-	if (dtype_info[type.dtype].computed)
-		return;
-	type.dtype = DT_f32;
-	op->args[i] = put1(op, OP_cast, op->args[i], &type);
-	Op *cast = op->args[i]->def;
-	const char *name = base_name(cast);
-	bool weights = is_weight_work(cast);
-	Op *k = kernel_wrap(f->fn, cast, "map", &type);
-	if (weights)
-		attr_int(f->m, k, "weights", 1);
-	name_kernel(f, k, name);
-}
-
-/* A pair of operand types that some dot of the target takes: else through f32. */
-static const Dot *legal_dot(Form *f, Op *op)
+static void form_contract(Form *f, Op *op)
 {
 	const Dot *dot = dot_of(f, op);
 
-	for (int i = 0; i < 2 && !dot; i++) {
-		widen(f, op, i);
-		dot = dot_of(f, op);
-	}
 	if (!dot)
 		ice("%s has no dot for f32 and f32", f->target->name);
-	return dot;
-}
-
-static void form_contract(Form *f, Op *op)
-{
-	const Dot *dot = legal_dot(f, op);
-
 	materialise(f, op, 0);
 	const Op *w = op->args[1]->def;
 	const char *name = attr_get_str(w, "name", "");
@@ -167,7 +137,6 @@ static void form_op(Form *f, Op *op)
 		form_contract(f, op);
 	} else if (crosses_rows(op)) {
 		materialise(f, op, 0);
-		widen(f, op, 0);
 		Type over = op->args[0]->type;
 		name_kernel(f, kernel_wrap(f->fn, op, "cross", &over), name);
 	} else if (op->kind == OP_group) {
@@ -255,6 +224,7 @@ bool form_kernels(Module *m, PassContext *ctx)
 		return false;
 	}
 	choose_branches(m->fns, ctx);
+	widen_operands(m->fns, ctx->target);
 	m->target = ctx->target->name;
 	form_region(&f, m->fns->body);
 	mark_losses(m, m->fns->body);

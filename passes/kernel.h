@@ -67,8 +67,9 @@ bool    drop_dead(Fn *);
 bool    use_identities(Fn *);
 bool    form_contractions(Fn *);
 
-/* branch.c: form-kernels' first step */
+/* branch.c, widen.c: form-kernels' first two steps */
 bool    choose_branches(Fn *, PassContext *);
+bool    widen_operands(Fn *, const Target *);
 
 /* derive.c: pack's first half */
 bool    derive_params(Fn *);
