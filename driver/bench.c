@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 enum {
-	LEAST_RUNS = 7, MOST_RUNS = 2000, MOST_COPIES = 2048, MOST_SETS = 512, TRIES = 6,
+	LEAST_RUNS = 7, MOST_RUNS = 2000, MOST_COPIES = 2048, MOST_SETS = 512, TRIES = 4,
+	MACHINE_WINDOWS = 4,
 	POOL_BYTES = 64 << 20, DEFAULT_LLC = 32 << 20,
 };
 #define ENOUGH_MS 800.0
+#define BETWEEN_MS 60.0
 #define BAD_FRACTION 1.03
 
 typedef struct {
@@ -24,7 +26,7 @@ typedef struct {
 	moert_model      **models;
 	moert_session     *session;
 	Probe              probe;
-	DotKind            kind;        /* of the layer's fastest dot */
+	probe_loop        *dot;         /* the target's fastest for the layer's types */
 	Bench              b;
 	int64_t            calls;       /* so far: which copy is next */
 } Runner;
@@ -43,10 +45,20 @@ typedef struct {
 	moert_args  args;
 } Calls;
 
+/* The last-level cache that a core can use.  The C library may name the sum of several
+ * (those of all dies of a package), so the kernel is asked first. */
 static size_t cache_bytes(void)
 {
+	FILE *f = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
 	long l3 = sysconf(_SC_LEVEL3_CACHE_SIZE), l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
+	unsigned kib = 0;
 
+	if (f && fscanf(f, "%uK", &kib) != 1)
+		kib = 0;
+	if (f)
+		fclose(f);
+	if (kib)
+		return (size_t)kib << 10;
 	return (size_t)(l3 > 0 ? l3 : l2 > 0 ? l2 : DEFAULT_LLC);
 }
 
@@ -147,15 +159,34 @@ static int compare_doubles(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* One more window of each probe that the layer's roofline is made of. */
+static void probe_once(Runner *r, BenchRow *row)
+{
+	row->read = MAX(row->read, probe_read(&r->probe));
+	row->peak = MAX(row->peak, probe_dot(&r->probe, r->dot));
+	r->b.read = MAX(r->b.read, row->read);
+}
+
+static void probe_machine(Runner *r)
+{
+	for (int k = 0; k < DOT_KINDS; k++)
+		for (int i = 0; i < MACHINE_WINDOWS; i++) {
+			probe_loop *loop = probe_find((DotKind)k, 512);
+			r->b.dot[k] = MAX(r->b.dot[k], probe_dot(&r->probe, loop));
+		}
+}
+
+/* Probes stand between the calls, so that both see the same machine. */
 static bool time_calls(Runner *r, Calls *c, BenchRow *row)
 {
-	double ms[MOST_RUNS], sum = 0, bytes, flops;
+	double ms[MOST_RUNS], sum = 0, probed = 0, bytes, flops;
 	int n = 0;
 
-	*row = (BenchRow){.tokens = c->tokens};
+	row->bytes = row->flops = 0;
 	for (int i = 0; i < 2; i++)     /* the workspace grows, threads wake */
 		if (call_once(r, c) < 0)
 			return false;
+	probe_once(r, row);
 	while (n < MOST_RUNS && (n < LEAST_RUNS || sum < ENOUGH_MS)) {
 		if ((ms[n] = call_once(r, c)) < 0)
 			return false;
@@ -164,7 +195,12 @@ static bool time_calls(Runner *r, Calls *c, BenchRow *row)
 			  &flops);
 		row->bytes += bytes;
 		row->flops += flops;
+		if (sum - probed > BETWEEN_MS) {
+			probed = sum;
+			probe_once(r, row);
+		}
 	}
+	probe_once(r, row);
 	qsort(ms, (size_t)n, sizeof *ms, compare_doubles);
 	row->repetitions = n;
 	row->ms_min = ms[0];
@@ -172,25 +208,6 @@ static bool time_calls(Runner *r, Calls *c, BenchRow *row)
 	row->bytes /= n;
 	row->flops /= n;
 	return true;
-}
-
-/* Probes all limits; the layer's own two go into *read and *peak if they are better. */
-static void probe_all(Runner *r, double *read, double *peak)
-{
-	double got = probe_read(&r->probe);
-	const Target *t = target_find(r->layer.m->target);
-
-	*read = MAX(*read, got);
-	r->b.read = MAX(r->b.read, got);
-	for (int k = 0; k < DOT_KINDS; k++) {
-		got = probe_dot(&r->probe, probe_find((DotKind)k, 512));
-		r->b.dot[k] = MAX(r->b.dot[k], got);
-		if ((DotKind)k == r->kind && t->vector_bits >= 512)
-			*peak = MAX(*peak, got);
-	}
-	if (t->vector_bits < 512)
-		*peak =
-		    MAX(*peak, probe_dot(&r->probe, probe_find(r->kind, t->vector_bits)));
 }
 
 static void finish_row(BenchRow *row)
@@ -207,15 +224,12 @@ static bool measure(Runner *r, int64_t tokens, BenchRow *row)
 	Calls c = {.tokens = tokens};
 	bool ok = make_inputs(r, a, &c);
 
+	*row = (BenchRow){.tokens = tokens};
 	if (ok)
 		make_outputs(r, a, &c);
-	double read = 0, peak = 0;
+	probe_machine(r);
 	for (int i = 0; ok && i < TRIES; i++) {
-		probe_all(r, &read, &peak);
 		ok = time_calls(r, &c, row);
-		probe_all(r, &read, &peak);
-		row->read = read;
-		row->peak = peak;
 		if (ok)
 			finish_row(row);
 		if (row->roofline <= BAD_FRACTION)
@@ -266,7 +280,7 @@ static bool prepare(Runner *r, Source *s)
 	r->b.target = r->layer.m->target;
 	r->b.weights = dtype_info[weights_dtype(l)].name;
 	r->b.threads = job->opt->threads ? job->opt->threads : cpu_count();
-	r->kind = dot_kind(r->layer.m);
+	r->dot = probe_find(dot_kind(r->layer.m), target_find(r->b.target)->vector_bits);
 	server_open(&r->server, job, r->layer.m, source_weights(s, r->m), false);
 	if (!open_copies(r, s))
 		return false;

@@ -8,9 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* The best of several short windows: whatever else runs takes time from some of them. */
-#define PROBE_MS 15.0
-enum { WINDOWS = 4, ROUNDS = 20000, MOST_PROBES = 1024, CHUNK = 1 << 20, AHEAD = 2048 };
+#define PROBE_MS 12.0
+enum { ROUNDS = 20000, MOST_PROBES = 1024, CHUNK = 1 << 20, AHEAD = 2048 };
 
 bool probe_open(Probe *p, int threads, size_t cache_bytes)
 {
@@ -110,21 +109,12 @@ static double run(const Probe *p, probe_loop *loop)
 	return sum * 1e-6;
 }
 
-static double best_run(const Probe *p, probe_loop *loop)
-{
-	double best = 0;
-
-	for (int i = 0; i < WINDOWS; i++)
-		best = MAX(best, run(p, loop));
-	return best;
-}
-
 double probe_read(const Probe *p)
 {
-	return best_run(p, NULL);
+	return run(p, NULL);
 }
 
 double probe_dot(const Probe *p, probe_loop *loop)
 {
-	return loop ? best_run(p, loop) : 0;
+	return loop ? run(p, loop) : 0;
 }

@@ -15,7 +15,9 @@ typedef double probe_loop(int64_t rounds);
 /* probe_x86.c: the host's widest loop for a kind up to `bits` wide, or NULL. */
 probe_loop *probe_find(DotKind, int bits);
 
-/* probe.c: GB/s, and billions of operations a second, with that many threads at once. */
+/* probe.c: GB/s, and billions of operations a second, with that many threads at once, in
+ * one short window.  Whatever else runs takes time from some windows: the best of several
+ * is the machine's. */
 typedef struct {
 	int    threads;
 	char  *buffer;                  /* larger than any cache */
