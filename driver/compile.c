@@ -54,7 +54,7 @@ int command_compile(const Job *job)
 	if (!source_open(job, &s))
 		return EXIT_INPUT;
 	Module *m = source_module(&s);
-	if (m && compile_module(job, m, stdout))
+	if (m && compile_module(&s, m, stdout))
 		ok = emit(job, m);
 	source_close(&s);
 	return ok ? EXIT_OK : EXIT_INPUT;

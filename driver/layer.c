@@ -28,11 +28,13 @@ static const char *passes_done(const Module *m)
 	return m->panels.n > 0 ? "pack" : m->target ? "form-kernels" : NULL;
 }
 
-bool compile_module(const Job *job, Module *m, FILE *dumps)
+bool compile_module(const Source *s, Module *m, FILE *dumps)
 {
+	const Job *job = s->job;
 	const Options *o = job->opt;
 	const Target *target = m->target ? target_find(m->target) : need_target(job);
-	PassContext ctx = {.arena = job->arena, .diag = job->diag, .target = target};
+	PassContext ctx = {.arena = job->arena, .diag = job->diag, .target = target,
+			   .plan = s->plan};
 	PassOptions options = {
 		.only = o->passes ? (const char *const[]){NULL} : NULL,
 		.skip = (const char *const *)o->no_pass.at, .nskip = o->no_pass.n,
@@ -53,6 +55,10 @@ bool compile_module(const Job *job, Module *m, FILE *dumps)
 	}
 	int errors = diag_errors(job->diag);
 	run_passes(m, &ctx, &options);
+	if (s->plan && !s->plan->applied && !o->stop_after &&
+	    diag_errors(job->diag) == errors)
+		diag_error(job->diag, (Loc){.file = o->src},
+			   "the plan has no effect: schedule-blocks does not run");
 	return diag_errors(job->diag) == errors;
 }
 
@@ -129,7 +135,7 @@ bool layer_load(const Job *job, Source *s, Layer *l)
 	    arena_printf(job->arena, "%s/moec.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 
 	*l = (Layer){.m = source_module(s)};
-	if (!l->m || !compile_module(job, l->m, NULL))
+	if (!l->m || !compile_module(s, l->m, NULL))
 		return false;
 	if (!mkdtemp(folder)) {
 		diag_error(job->diag, (Loc){.file = folder}, "cannot create: %m");

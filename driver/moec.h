@@ -26,7 +26,7 @@ typedef Vec(int64_t) Numbers;
 typedef struct {
 	const char *src;                /* the argument, NULL for commands without one */
 	const char *out, *emit, *layer, *weights, *stop_after, *print_after;
-	const char *output, *json;
+	const char *output, *json, *plan;
 	const Target *target;           /* NULL: the host has none of ours */
 	Names   no_pass, inputs;
 	Names  *passes;                 /* NULL: the rest of the pipeline */
@@ -61,6 +61,7 @@ typedef struct {
 	Checkpoint  *checkpoint;        /* NULL: random weights, or packed ones */
 	const char  *moew;              /* NULL, or a file of packed weights */
 	bool         is_mir;            /* SRC is IR text */
+	Plan           *plan;           /* NULL: none */
 	Diag        *quiet;             /* where a second compilation repeats itself */
 	FILE        *nowhere;
 } Source;
@@ -94,7 +95,7 @@ const void *server_get(void *server, const moert_layer *, const char *name, int6
 		       int64_t expert);
 
 /* layer.c: a module through the pipeline, and as code in this process */
-bool   compile_module(const Job *, Module *, FILE *dumps);
+bool   compile_module(const Source *, Module *, FILE *dumps);
 typedef struct {
 	Module            *m;
 	void              *library;

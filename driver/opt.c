@@ -16,7 +16,7 @@ int command_opt(const Job *job)
 		m = source_module(&s);
 	else
 		diag_error(job->diag, (Loc){.file = job->opt->src}, "not a .mir file");
-	if (m && compile_module(job, m, NULL))
+	if (m && compile_module(&s, m, NULL))
 		ok = write_ir(job, m);
 	source_close(&s);
 	return ok ? EXIT_OK : EXIT_INPUT;

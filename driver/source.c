@@ -217,10 +217,33 @@ static bool open_source(Source *s)
 	return s->fe.text != NULL;
 }
 
+/* A file that holds one plan, or the name of a plan in SRC. */
+static bool open_plan(Source *s)
+{
+	const Job *job = s->job;
+	const char *name = job->opt->plan;
+	FeOptions fe = s->fe;
+
+	if (!name)
+		return true;
+	if (strchr(name, '/') || ends_with(name, ".moe")) {
+		fe.file = name;
+		fe.text = fe_read(job->arena, job->diag, name);
+		if (!fe.text)
+			return false;
+		name = NULL;
+	} else if (s->is_mir) {
+		diag_error(job->diag, whole(s->fe.file), "IR text holds no plans");
+		return false;
+	}
+	s->plan = fe_plan(job->arena, job->diag, &fe, name);
+	return s->plan != NULL;
+}
+
 bool source_open(const Job *job, Source *s)
 {
 	*s = (Source){.job = job, .fe = {.layer = job->opt->layer, .losses = true}};
-	if (open_source(s) && open_weights(s))
+	if (open_source(s) && open_weights(s) && open_plan(s))
 		return true;
 	source_close(s);
 	return false;

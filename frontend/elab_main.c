@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * elab_main: fe_compile and fe_check. */
+ * elab_main: fe_compile, fe_plan and fe_check. */
 #include "elab.h"
 
 static void reset(Elab *e)
@@ -62,6 +62,13 @@ Module *fe_compile(Arena *a, Diag *d, const FeOptions *opt)
 		say(&e, l->defer_loc, NULL, "`defer` is not compiled yet");
 	load_functions(&e, l);
 	return e.errors || e.fatal ? NULL : l->m;
+}
+
+Plan *fe_plan(Arena *a, Diag *d, const FeOptions *opt, const char *name)
+{
+	Elab e;
+
+	return start(&e, a, d, opt) ? run_plan(&e, name) : NULL;
 }
 
 bool fe_check(Arena *a, Diag *d, const FeOptions *opt)

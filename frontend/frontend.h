@@ -4,6 +4,7 @@
 #define MOEC_FRONTEND_H
 
 #include "../ir/ir.h"
+#include "../ir/plan.h"
 #include <jansson.h>
 
 /* The checkpoint as the frontend sees it: which tensors there are.  NULL members: none. */
@@ -31,6 +32,10 @@ Module *fe_compile(Arena *, Diag *, const FeOptions *);
 
 /* Checks every layer of a file that needs no config (families: names only). */
 bool fe_check(Arena *, Diag *, const FeOptions *);
+
+/* The plan of that name in the file, NULL: its only one.  The other options are as for
+ * fe_compile.  NULL: diagnostics were printed. */
+Plan *fe_plan(Arena *, Diag *, const FeOptions *, const char *name);
 
 /* What a file holds, without elaborating: layer names (families: model_types). */
 typedef struct {

@@ -42,12 +42,14 @@
 #define MOEC_PASS_H
 
 #include "../ir/ir.h"
+#include "../ir/plan.h"
 #include "../ir/target.h"
 
 typedef struct {
 	Arena        *arena;
 	Diag         *diag;             /* performance notes */
 	const Target *target;
+	Plan         *plan;             /* NULL: none */
 } PassContext;
 
 enum { PASS_NEEDED = 1 };               /* cannot be skipped */

@@ -2,8 +2,15 @@
  * schedule-blocks: how each contraction goes through registers and caches:
  *
  *   rows x vectors accumulators; each stream has cols = vectors / streams * lanes columns
- *   in a panel; kblock entries of k at a time where a panel would not stay in L2. */
+ *   in a panel; kblock entries of k at a time where a panel would not stay in L2.
+ *
+ * A plan's settings take the place of what is computed here, within what the backend has
+ * registers and masks for. */
 #include "kernel.h"
+
+#include <string.h>
+
+enum { MOST_ROWS = 16, MOST_VECTORS = 16, KBLOCK_STEP = 64 };
 
 static int64_t streams_of(const Op *k, const Type **a, const Type **w)
 {
@@ -48,43 +55,140 @@ static int64_t block_of(int64_t k, int64_t bytes_per_k, int64_t l2_bytes)
 	return (even + 63) / 64 * 64;
 }
 
-static void schedule(Module *m, const Target *t, Op *k)
+static bool reads_param(const Op *k, const char *name)
+{
+	for (const Op *op = k->regions[0]->first; op; op = op->next) {
+		const Op *w = op->kind == OP_linear ? op->args[1]->def : NULL;
+		if (w && w->kind == OP_param && !strcmp(attr_get_str(w, "name", ""), name))
+			return true;
+	}
+	return false;
+}
+
+/* The last setting for this kernel; one that names a weight goes before one for all. */
+static TileSetting *setting_of(const Plan *plan, const Op *k, TileKind kind)
+{
+	TileSetting *found = NULL;
+
+	for (int i = 0; plan && i < plan->tiles.n; i++) {
+		TileSetting *s = &plan->tiles.at[i];
+		bool named = s->param && reads_param(k, s->param);
+		s->met = s->met || named;
+		if (s->kind == kind && (s->param ? named : !found || !found->param))
+			found = s;
+	}
+	return found;
+}
+
+static void refuse(PassContext *ctx, TileSetting *s, const char *fix)
+{
+	if (s->refused)
+		return;
+	s->refused = true;
+	diag_error(ctx->diag, s->loc, "`tile.%s%s%s` cannot be %jd", tile_words[s->kind],
+		   s->param ? "." : "", s->param ? s->param : "", (intmax_t)s->value);
+	diag_fix(ctx->diag, "%s", fix);
+}
+
+static int64_t rows_of(PassContext *ctx, const Op *k, int64_t rows)
+{
+	TileSetting *s = setting_of(ctx->plan, k, TILE_ROWS);
+
+	if (s && s->value <= MOST_ROWS)
+		return s->value;
+	if (s)
+		refuse(ctx, s, arena_printf(ctx->arena, "1 to %d", MOST_ROWS));
+	return rows;
+}
+
+static int64_t columns_of(PassContext *ctx, const Op *k, int64_t streams, int64_t cols)
+{
+	TileSetting *s = setting_of(ctx->plan, k, TILE_COLUMNS);
+	int64_t lanes = ctx->target->vector_bits / 32;
+	int64_t most = MAX(MOST_VECTORS / streams, 1) * lanes;
+
+	if (s && s->value <= most && s->value % lanes == 0)
+		return s->value;
+	if (s)
+		refuse(ctx, s, arena_printf(ctx->arena, "a multiple of %jd up to %jd for %s",
+					    (intmax_t)lanes, (intmax_t)most,
+					    ctx->target->name));
+	return cols;
+}
+
+static int64_t kblock_of(PassContext *ctx, const Op *k, int64_t kblock)
+{
+	TileSetting *s = setting_of(ctx->plan, k, TILE_KBLOCK);
+
+	if (s && s->value % KBLOCK_STEP == 0)
+		return s->value;
+	if (s)
+		refuse(ctx, s, arena_printf(ctx->arena, "a multiple of %d; 0: not cut",
+					    KBLOCK_STEP));
+	return kblock;
+}
+
+static void schedule(Module *m, PassContext *ctx, Op *k)
 {
 	const Type *a, *w;
 	int rows, vectors;
+	const Target *t = ctx->target;
 	int64_t lanes = t->vector_bits / 32, streams = streams_of(k, &a, &w);
 
 	if (streams == 0)
 		ice("a contract kernel without linear");
 	target_tile(t, &rows, &vectors);
 	int64_t each = vectors_each(w->dim[0], MAX(vectors / streams, 1), lanes);
-	int64_t cols = each * lanes;
+	int64_t cols = columns_of(ctx, k, streams, each * lanes);
 	int64_t bytes = streams * cols * (dtype_info[w->dtype].bits / 8);
-	attr_int(m, k, "rows", rows);
-	attr_int(m, k, "vectors", each * streams);
+	int64_t kblock = block_of(w->dim[1], bytes, (int64_t)t->l2_kib * 1024);
+	attr_int(m, k, "rows", rows_of(ctx, k, rows));
+	attr_int(m, k, "vectors", cols / lanes * streams);
 	attr_int(m, k, "cols", cols);
-	attr_int(m, k, "kblock", block_of(w->dim[1], bytes, (int64_t)t->l2_kib * 1024));
+	attr_int(m, k, "kblock", kblock_of(ctx, k, kblock));
 }
 
-static bool schedule_region(Module *m, const Target *t, Region *r)
+static bool schedule_region(Module *m, PassContext *ctx, Region *r)
 {
 	bool changed = false;
 
 	for (Op *op = r->first; op; op = op->next) {
 		if (kernel_is(op, "contract")) {
-			schedule(m, t, op);
+			schedule(m, ctx, op);
 			changed = true;
 		} else if (op->kind != OP_kernel) {
 			for (int i = 0; i < op->nregions; i++)
-				changed |= schedule_region(m, t, op->regions[i]);
+				changed |= schedule_region(m, ctx, op->regions[i]);
 		}
 	}
 	return changed;
+}
+
+/* A plan that sets what is not there was meant for another layer, or is misspelt. */
+static void finish_plan(Module *m, PassContext *ctx)
+{
+	const char **names = NEWN(ctx->arena, const char *, (size_t)m->params.n + 1);
+
+	for (int i = 0; i < m->params.n; i++)
+		names[i] = m->params.at[i].name;
+	for (int i = 0; ctx->plan && i < ctx->plan->tiles.n; i++) {
+		const TileSetting *s = &ctx->plan->tiles.at[i];
+		if (!s->param || s->met)
+			continue;
+		diag_error(ctx->diag, s->loc, "no contraction reads a weight `%s`", s->param);
+		const char *near = nearest_name(s->param, names, m->params.n);
+		if (near && strcmp(near, s->param) != 0)
+			diag_fix(ctx->diag, "did you mean `%s`?", near);
+	}
+	if (ctx->plan)
+		ctx->plan->applied = true;
 }
 
 bool schedule_blocks(Module *m, PassContext *ctx)
 {
 	if (!ctx->target)
 		ice("schedule-blocks without a target");
-	return m->fns && schedule_region(m, ctx->target, m->fns->body);
+	bool changed = m->fns && schedule_region(m, ctx, m->fns->body);
+	finish_plan(m, ctx);
+	return changed;
 }

@@ -105,7 +105,7 @@ static inline bool native_compare(Arena *arena, Module *m, const Module *referen
 				  const PassOptions *options, NativeReport *report)
 {
 	Diag *diag = diag_new(arena, stderr);
-	PassContext ctx = {arena, diag, target};
+	PassContext ctx = {.arena = arena, .diag = diag, .target = target};
 	char path[] = "/tmp/moec-native-XXXXXX.so";
 	int fd = mkstemps(path, 3);
 	NativeLibrary lib;

@@ -69,7 +69,8 @@ static Module *compiled(Arena *a, const char *file, const char *text, const char
 	Module *m = fe.text ? fe_compile(a, diag, &fe) : NULL;
 	if (!m)
 		return NULL;
-	PassContext ctx = {a, diag, target_find("x86-64-v4-bf16")};
+	PassContext ctx = {.arena = a, .diag = diag,
+			   .target = target_find("x86-64-v4-bf16")};
 	run_passes(m, &ctx, &(PassOptions){.verify = true});
 	return m;
 }

@@ -27,7 +27,8 @@ static Run run(PassOptions o)
 {
 	Run r = {.arena = arena_new()};
 	Diag *diag = diag_new(r.arena, stderr);
-	PassContext ctx = {r.arena, diag, target_find("x86-64-v3")};
+	PassContext ctx = {.arena = r.arena, .diag = diag,
+			   .target = target_find("x86-64-v3")};
 
 	o.out = open_memstream(&r.out, &r.n);
 	o.verify = true;
@@ -138,7 +139,8 @@ static void check_refused(const char *body, const char *only, const char *messag
 	size_t n;
 	FILE *out = open_memstream(&text, &n);
 	Diag *diag = diag_new(a, out);
-	PassContext ctx = {a, diag, target_find("x86-64-v3")};
+	PassContext ctx = {.arena = a, .diag = diag,
+			   .target = target_find("x86-64-v3")};
 	PassOptions o = {.only = &only, .nonly = 1, .verify = true};
 	const char *source_text = arena_printf(a,
 		"module \"m\" {\n%s"
