@@ -141,14 +141,18 @@ static Val left_group(Tile *t, Val at, bool last_only)
 	return ll_splat(l, one, t->c->e->lanes);
 }
 
-/* Entry j of the panel's vector v, widened to f32. */
-static Val right_entry(Tile *t, Val at, Val pairs, int j)
+/* Entry j of one of the panel's vectors at `at`, widened to f32.  Pairs are loaded again for
+ * the second entry (volatile, or LLVM would keep them): accumulators need the registers. */
+static Val right_entry(Tile *t, Val at, int j)
 {
 	Contract *c = t->c;
+	Ll *l = t->l;
 
-	if (pairs)
-		return half_of(t->l, pairs, j);
-	return emit_load_lanes(c->e, c->bt, at, c->e->lanes, NULL).v;
+	if (c->dot->kpack == 1)
+		return emit_load_lanes(c->e, c->bt, at, c->e->lanes, NULL).v;
+	Val pairs = ll_load(l, ll_vec(l->i32, c->e->lanes), at, 4);
+	LLVMSetVolatile(pairs, j > 0);
+	return half_of(l, pairs, j);
 }
 
 /* One k-step at byte offsets: a_at into the rows, b_at into the panel.  last_only: the
@@ -159,25 +163,20 @@ static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
 	Ll *l = t->l;
 	int lanes = c->e->lanes, kpack = c->dot->kpack;
 	bool fma = strcmp(c->dot->how, "fma") == 0;
-	int entries = last_only ? 1 : fma ? kpack : 1;
-	Val panel = ll_at(l, t->panel, b_at), b[MAX_TILE_VECTORS], row[MAX_TILE_ROWS];
+	int entries = last_only || !fma ? 1 : kpack;
 	int64_t bytes = (int64_t)lanes * kpack * memory_bytes(c->bt);
-	Ty whole = ll_vec(l->i32, lanes);
+	Val panel = ll_at(l, t->panel, b_at), w[MAX_TILE_VECTORS], row[MAX_TILE_ROWS];
 
-	for (int v = 0; v < c->vectors; v++) {
-		Val at = ll_at_const(l, panel, v * bytes);
-		b[v] = bytes == lanes * 4 && kpack == 2 ? ll_load(l, whole, at, 4) : NULL;
-	}
 	for (int i = 0; i < t->rows; i++)
 		row[i] = ll_at(l, t->a[i], a_at);
 	for (int j = 0; j < entries; j++) {
-		Val w[MAX_TILE_VECTORS];
-		for (int v = 0; v < c->vectors; v++)
-			w[v] = fma ? right_entry(t, ll_at_const(l, panel, v * bytes), b[v], j)
-				   : b[v];
+		for (int v = 0; v < c->vectors; v++) {
+			Val at = ll_at_const(l, panel, v * bytes);
+			w[v] = fma ? right_entry(t, at, j)
+				   : ll_load(l, ll_vec(l->i32, lanes), at, 4);
+		}
 		for (int i = 0; i < t->rows; i++) {
-			Val a = fma ? left_entry(t, row[i], j)
-				    : left_group(t, row[i], last_only);
+			Val a = fma ? left_entry(t, row[i], j) : left_group(t, row[i], last_only);
 			for (int v = 0; v < c->vectors; v++)
 				accumulate(t, i, v, a, w[v]);
 		}
