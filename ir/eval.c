@@ -106,6 +106,8 @@ static void result_add(Eval *ev, Tensor *all, const Tensor *part, bool loss,
 	const int64_t *number = part->type.level == LV_TOKEN ? ev->ctx->origin
 			      : part->type.level == LV_SEQ   ? ev->ctx->seq_id : NULL;
 
+	if (ev->ctx->tokens == 0 && ev->call->tokens > 0 && part->type.level == LV_ONCE)
+		return;                 /* an empty sequence is no group */
 	if (part->err && !all->err)
 		all->err = NEWN(ev->arena, double, (size_t)all->n);
 	for (int64_t i = 0; i < part->n; i++) {
@@ -171,16 +173,27 @@ static int64_t group_end(const Module *m, const Ctx *call, int64_t from, int64_t
 	return to;
 }
 
+/* Sequences with tokens; where none has any, all. */
+static int64_t filled_sequences(const Ctx *call)
+{
+	int64_t n = 0;
+
+	for (int64_t t = 0; t < call->tokens; t++)
+		n += t == 0 || call->seq[t] != call->seq[t - 1];
+	return n ? n : call->nseq;
+}
+
 static void run_groups(Eval *ev, const Fn *fn, const Ctx *call)
 {
 	int64_t size = ev->m->group, n = call->nseq, from = 0;
 
 	if (size > 0)
 		n = MAX(1, call->tokens / size + (call->tokens % size != 0));
+	double weight = 1.0 / (double)(size > 0 ? n : filled_sequences(call));
 	for (int64_t i = 0; i < n; i++) {
 		int64_t to = group_end(ev->m, call, from, i);
 		Ctx group = ctx_group(ev, call, from, to, i);
-		run_group(ev, fn, call, &group, 1.0 / (double)n);
+		run_group(ev, fn, call, &group, weight);
 		ctx_free(ev, &group);
 		from = to;
 	}
