@@ -19,7 +19,7 @@ enum {
 	MAX_DEPTH      = 300,           /* expressions and statements in one another */
 	MAX_NAMES      = 1000,          /* of a scope; definitions of a file */
 	MAX_ERRORS     = 200,
-	MAX_OPS        = 200000,        /* ops of the layer's functions */
+	MAX_OPS        = 10000,         /* ops of the layer's functions */
 	MAX_LOAD_OPS   = 1000000,       /* ops of the load functions */
 	MAX_CALLS      = 5000,          /* function instances */
 	MAX_FRAMES     = 100,           /* calls inside calls */
