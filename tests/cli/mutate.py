@@ -6,12 +6,15 @@ them: status 0 or 1, one diagnostic, nothing left behind, no crash and no hang.
     mutate.py MOEC KIND [COUNT [SEED]]      KIND: moe mir kernels config safetensors index npy
                                                   moew all
 
+Texts come from examples/ and tests/layers/, and from what moec makes of them.
 Meant for a build with -fsanitize=address,undefined; COUNT damages (300), the first half cuts.
 What fails is kept in mutate-KIND-N beside the current folder's other files.
 """
+import glob
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -20,25 +23,9 @@ import time
 
 import make_bad_files as files
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLOW = 20                               # seconds, with sanitizers, on a busy machine
-MOE = """const k = 2
-policy mine(x, k) {
-  logits = router(x) + state[0] * 0
-  state  = param([experts], 0.5)
-  p      = softmax(logits)
-  pick   = top(k, p)
-  return pick, normalize(p[pick])
-}
-expert wide(x, h = 3) = linear(relu(linear(x, h, "a")), width, "b")
-layer tiny {
-  input   x: bf16[T, 4]
-  experts 2 of wide, 2 of swiglu(5)
-  route   softmax_topk(k, norm: false)
-  pick    = fit(pick, ceil(1.25 * T / experts))
-  loss    0.01 * balance(route.pick, route.p)
-  output  x + where(T > 3, 1.5, 2e-3) * sum(weight @ experts(pick, x))
-}
-"""
+LARGE = 512                             # layers with larger numbers are not run
 
 
 class Bench:
@@ -59,13 +46,31 @@ class Bench:
         self.write("shards/model.safetensors.index.json", json.dumps(
             {"metadata": {"total_size": size},
              "weight_map": {name: "a.safetensors" for name, _ in files.tensors()}}))
-        self.write("good.moe", MOE if self.run("compile", "good.moe", "--emit=ir")[0] == 0
-                   else files.LAYER)
-        for name, more in (("good", ["--stop-after=inline-std"]), ("kernels", ["--emit=ir"])):
-            status, said = self.run("compile", "layer.moe", *more, "-o", name + ".mir")
-            assert status == 0, said
+        self.goods = {kind: [self.read(good)] for kind, (good, _, _) in KINDS.items()
+                      if os.path.isfile(self.path(good))}
+        self.goods.update(moe=[files.LAYER.encode()], mir=[], kernels=[])
+        self.collect(os.path.join(self.folder, "layer.moe"))
         status, said = self.run("pack", "layer.moe", "-o", "good.moew")
         assert status == 0, said
+        self.goods["moew"] = [self.read("good.moew")]
+
+    def collect(self, moe):
+        """A program and its IR, before and after the passes."""
+        with open(moe, "rb") as f:
+            self.goods["moe"].append(f.read())
+        for kind, more in (("mir", "--stop-after=inline-std"), ("kernels", "--emit=ir")):
+            numbers = [int(n) for n in re.findall(rb"\d+", self.goods["moe"][-1])]
+            if kind == "kernels" and max(numbers) > LARGE:
+                continue
+            if self.run("compile", moe, more, "-o", "made.mir")[0] == 0:
+                self.goods[kind].append(self.read("made.mir"))
+                os.remove(self.path("made.mir"))
+
+    def collect_all(self):
+        for path in sorted(glob.glob(os.path.join(ROOT, "examples/*.moe")) +
+                           glob.glob(os.path.join(ROOT, "tests/layers/*.moe"))):
+            if os.path.getsize(path) < 3000:
+                self.collect(path)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -91,9 +96,9 @@ class Bench:
 
 
 KINDS = {                               # the damaged file, how it is used
-    "moe": ("good.moe", "bad.moe", ("compile", "bad.moe", "--emit=ir")),
-    "mir": ("good.mir", "bad.mir", ("opt", "bad.mir")),
-    "kernels": ("kernels.mir", "bad.mir", ("run", "bad.mir", "--tokens", "3")),
+    "moe": ("layer.moe", "bad.moe", ("compile", "bad.moe", "--emit=ir")),
+    "mir": ("", "bad.mir", ("opt", "bad.mir")),
+    "kernels": ("", "bad.mir", ("run", "bad.mir", "--tokens", "3")),
     "config": ("model/config.json", "model/config.json",
                ("compile", "model", "--layer", "1", "--emit=ir")),
     "safetensors": ("good.safetensors", "bad.safetensors",
@@ -164,9 +169,17 @@ def problem(status, said, before, after):
 
 
 def mutate(bench, kind, count, seed):
-    good, bad, command = KINDS[kind]
-    data = bench.read(good)
     dice = random.Random(f"{kind} {seed}")
+    fails = 0
+    for i, good in enumerate(bench.goods[kind]):
+        share = count // len(bench.goods[kind]) + (i < count % len(bench.goods[kind]))
+        fails += mutate_one(bench, f"{kind}-{seed}-{i}", good, share, dice)
+    return fails
+
+
+def mutate_one(bench, name, data, count, dice):
+    kind = name.split("-")[0]
+    _, bad, command = KINDS[kind]
     spots = [i for i in range(len(data)) if i < 100 or data[i]] if kind == "moew" else None
     cuts = [i * len(data) // (count // 2 + 1) for i in range(count // 2)]
     if len(data) <= count // 2:
@@ -187,12 +200,12 @@ def mutate(bench, kind, count, seed):
         why = problem(status, said, before, set(os.listdir(bench.folder)))
         if why:
             fails += 1
-            kept = os.path.join(bench.keep, f"mutate-{kind}-{seed}-{i}")
+            kept = os.path.join(bench.keep, f"mutate-{name}-{i}")
             with open(kept, "wb") as f:
                 f.write(broken)
             print(f"{kept}: {why} after {time.monotonic() - begin:.1f} s\n{said[:600]}",
                   flush=True)
-    bench.write(good, data)
+    bench.write(bad, data)
     return fails
 
 
@@ -202,6 +215,8 @@ def main():
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 300
     seed = sys.argv[4] if len(sys.argv) > 4 else "0"
     bench = Bench(sys.argv[1])
+    if len(sys.argv) > 3:
+        bench.collect_all()
     kinds = list(KINDS) if sys.argv[2] == "all" else [sys.argv[2]]
     fails = sum(mutate(bench, kind, count, seed) for kind in kinds)
     shutil.rmtree(bench.folder)
