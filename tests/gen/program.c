@@ -82,7 +82,8 @@ static void losses(Gen *g, Text *t)
 	if (g->logits && rng_chance(&g->rng, 10))
 		text_add(t, "  loss    0.001 * z(route.logits) + 0.5 * entropy(softmax(route.logits))\n");
 	if (g->p && rng_chance(&g->rng, 6))
-		text_printf(t, "  loss    sequence_balance(route.p, %jd)\n", (intmax_t)g->k);
+		text_printf(t, "  loss    sequence_balance(route.p, %jd)\n",
+			    (intmax_t)MIN(g->k, g->e));
 	if (g->p && rng_chance(&g->rng, 6))
 		text_add(t, "  loss    squared_balance(route.p) + cv2(mean(route.p, over: tokens))\n");
 }
