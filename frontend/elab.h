@@ -397,6 +397,9 @@ Frame *layout_frame(Elab *, Layer *, Fn *, Region *);
 const char *layout_prefix(Elab *, const WeightsBlock *);
 Dtype  stored_dtype(Elab *, const Node *layer);
 
+/* elab_main.c: files and their constants; false: said */
+bool   elab_start(Elab *, Arena *, Diag *, const FeOptions *);
+
 /* elab_plan.c: NULL: said */
 Plan  *run_plan(Elab *, const char *name);
 

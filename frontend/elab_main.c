@@ -11,7 +11,7 @@ static void reset(Elab *e)
 	e->twice = (Loc){0};
 }
 
-static bool start(Elab *e, Arena *a, Diag *d, const FeOptions *opt)
+bool elab_start(Elab *e, Arena *a, Diag *d, const FeOptions *opt)
 {
 	*e = (Elab){.a = a, .d = d, .opt = opt};
 	reset(e);
@@ -45,7 +45,7 @@ Module *fe_compile(Arena *a, Diag *d, const FeOptions *opt)
 	int64_t number;
 	Elab e;
 
-	if (!start(&e, a, d, opt))
+	if (!elab_start(&e, a, d, opt))
 		return NULL;
 	const Node *def = choose_layer(&e, &stack, &number);
 	if (!def || e.errors)
@@ -68,14 +68,14 @@ Plan *fe_plan(Arena *a, Diag *d, const FeOptions *opt, const char *name)
 {
 	Elab e;
 
-	return start(&e, a, d, opt) ? run_plan(&e, name) : NULL;
+	return elab_start(&e, a, d, opt) ? run_plan(&e, name) : NULL;
 }
 
 bool fe_check(Arena *a, Diag *d, const FeOptions *opt)
 {
 	Elab e;
 
-	if (!start(&e, a, d, opt))
+	if (!elab_start(&e, a, d, opt))
 		return false;
 	for (int i = 0; i < e.main->ast->nkids && !e.fatal; i++) {
 		const Node *n = e.main->ast->kids[i];

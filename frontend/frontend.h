@@ -33,6 +33,10 @@ Module *fe_compile(Arena *, Diag *, const FeOptions *);
 /* Checks every layer of a file that needs no config (families: names only). */
 bool fe_check(Arena *, Diag *, const FeOptions *);
 
+/* The layer as a .moe of its own, in which config.json and the layer's number are spent.
+ * NULL: diagnostics were printed. */
+const char *fe_import(Arena *, Diag *, const FeOptions *);
+
 /* The plan of that name in the file, NULL: its only one.  The other options are as for
  * fe_compile.  NULL: diagnostics were printed. */
 Plan *fe_plan(Arena *, Diag *, const FeOptions *, const char *name);
