@@ -17,6 +17,8 @@ typedef struct {
 	Arena       *arena;             /* of this load alone */
 	Vec(void *)  owned;             /* malloc: what views point into */
 	bool         said;              /* a diagnostic was given */
+	bool         read, mixed;       /* a layout has read tensors, of several types */
+	Dtype        type;              /* of the last of them */
 } Load;
 
 static const char *shape_text(Arena *a, int rank, const int64_t *dim)
@@ -273,6 +275,9 @@ static const void *tensor_for_eval(void *ctx, const char *name, const Type *t)
 
 	if (!tensor_view(x, x->p->loc, name, t->dtype, &v))
 		return NULL;
+	x->mixed = x->mixed || (x->read && v.dtype != x->type);
+	x->read = true;
+	x->type = v.dtype;
 	if (v.rank == t->rank &&
 	    memcmp(v.dim, t->dim, (size_t)v.rank * sizeof *v.dim) == 0)
 		return settle(x, t, v);
@@ -297,6 +302,10 @@ static const void *evaluate(Load *x, const Fn *fn, Loc at)
 	memcpy(v.dim, y->type.dim, sizeof y->type.dim);
 	if (!fits(x, at, &v, "the layout gives"))
 		return NULL;
+	/* what is made of tensors of several types, quantised ones say, has none of its own */
+	if (x->read && !x->mixed && x->type != x->p->type.dtype && is_float(x->type) &&
+	    is_float(x->p->type.dtype))
+		note_conversion(x, x->type);
 	void *to = allocate(x, y->n, entry_size(x->p->type.dtype));
 	if (!to)
 		return NULL;

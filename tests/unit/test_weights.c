@@ -140,6 +140,27 @@ static void test_paths(void)
 	said_free(s);
 }
 
+/* A layout that computes from tensors of another type converts them as well. */
+static void test_computed(void)
+{
+	static const char header[] = "{\"w\":" T("F32", "2,3", 0, 24) "}";
+	static const char fn[] =
+		"  fn @f() -> (bf16[2,3]) {\n    %w = tensor {name=\"w\"} : f32[2,3]\n"
+		"    %d = add %w, %w : f32[2,3]\n    %c = cast %d : bf16[2,3]\n"
+		"    return %c\n  }\n";
+	Said *s = said_new();
+	Module *m = module(s, "  param v: bf16[2,3] load=@f\n", fn);
+	Checkpoint *c = floats(s, header, 6);
+	Weights *w = weights_checkpoint(s->arena, s->diag, m, c);
+
+	CHECK(weights_load(w, 1));
+	CHECK(bf16_to_double(((const uint16_t *)matrix(w, m, 0, -1))[5]) == 10);
+	CHECK(strstr(said(s), "perf: `v` is bf16[2, 3], the checkpoint stores f32") != NULL);
+	weights_close(w);
+	checkpoint_close(c);
+	said_free(s);
+}
+
 #define STACKED "{\"w\":" T("F32", "3,4,6", 0, 288) "}"
 #define FN(body) "  fn @f.0() -> (f32[2,3]) {\n" body "  }\n" \
 		 "  fn @f.1() -> (f32[2,3]) {\n" body "  }\n" \
@@ -387,6 +408,7 @@ SUITE("weights",
 	{"random", test_random},
 	{"two threads", test_threads},
 	{"by path", test_paths},
+	{"computed", test_computed},
 	{"layouts", test_layouts},
 	{"interleaved", test_interleaved},
 	{"transposed", test_tiles},
