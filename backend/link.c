@@ -81,15 +81,22 @@ void temporary_end(char *path)
 static bool run_cc(Diag *diag, char *const *argv)
 {
 	pid_t pid;
-	int status, failed = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+	posix_spawnattr_t group;
+	int status, failed = posix_spawnattr_init(&group);
 
+	/* a process group: cc has children, and they have temporary files of their own */
+	if (!failed) {
+		posix_spawnattr_setflags(&group, POSIX_SPAWN_SETPGROUP);
+		failed = posix_spawnp(&pid, argv[0], NULL, &group, argv, environ);
+		posix_spawnattr_destroy(&group);
+	}
 	if (failed) {
 		diag_error(diag, (Loc){0}, "linking needs the C compiler driver `%s`: %s", argv[0],
 			   strerror(failed));
 		diag_fix(diag, "install gcc or clang, or use --emit=obj and link yourself");
 		return false;
 	}
-	cleanup_child(pid);
+	cleanup_child(-pid);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return false;

@@ -102,7 +102,8 @@ bool  file_write(Diag *, const char *path, const void *data, size_t n);
  * process; the name must stay valid until it is forgotten.  Folders before their files. */
 void cleanup_file(const char *path);
 void cleanup_forget(const char *path);
-void cleanup_child(int pid);            /* ended first; 0: there is none any more */
+/* Ended first; negative: a process group; 0: there is none any more. */
+void cleanup_child(int pid);
 void cleanup_now(void);                 /* safe in a signal handler */
 
 #endif

@@ -41,9 +41,12 @@ void cleanup_now(void)
 {
 	int pid = atomic_exchange(&child, 0), saved = errno;
 
-	if (pid > 0 && kill(pid, SIGTERM) == 0)
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+	if (pid && kill(pid, SIGTERM) == 0)
+		while (waitpid(pid < 0 ? -pid : pid, NULL, 0) < 0 && errno == EINTR)
 			;
+	/* the others of a group remove their own files meanwhile */
+	for (int i = 0; pid < 0 && i < 1000 && kill(pid, 0) == 0; i++)
+		usleep(1000);
 	for (int i = MOST - 1; i >= 0; i--) {
 		const char *path = atomic_exchange(&files[i], NULL);
 		if (path && unlink(path) != 0)

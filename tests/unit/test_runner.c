@@ -217,8 +217,10 @@ static void test_dots(void)
 	const Target *v3 = target_find("x86-64-v3"), *v4 = target_find("x86-64-v4");
 	const Target *bf = target_find("x86-64-v4-bf16");
 
-	SAME_TEXT(target_dot(v3, DT_bf16, DT_bf16)->how, "fma");
-	SAME_TEXT(target_dot(v4, DT_bf16, DT_bf16)->how, "fma");
+	SAME_TEXT(target_dot(v3, DT_f32, DT_bf16)->how, "fma");
+	SAME_TEXT(target_dot(v4, DT_f32, DT_bf16)->how, "fma");
+	CHECK(target_dot(v3, DT_bf16, DT_bf16) == NULL);
+	CHECK(target_dot(v4, DT_f16, DT_f16) == NULL);
 	CHECK(strstr(target_dot(bf, DT_bf16, DT_bf16)->how, "dpbf16ps") != NULL);
 	CHECK(target_dot(bf, DT_bf16, DT_bf16)->kpack == 2);
 	for (int i = 0; i < target_count; i++)
