@@ -5,23 +5,24 @@
 #include <math.h>
 #include <string.h>
 
-static double fold(OpKind op, double x)
+/* Of a constant, in double as Python would; false: left to the IR. */
+static bool fold(OpKind op, double x, double *y)
 {
 	switch (op) {
-	case OP_abs:      return fabs(x);
-	case OP_exp:      return exp(x);
-	case OP_log:      return log(x);
-	case OP_sqrt:     return sqrt(x);
-	case OP_square:   return x * x;
-	case OP_sign:     return isnan(x) ? x : (x > 0) - (x < 0);
-	case OP_floor:    return floor(x);
-	case OP_ceil:     return ceil(x);
-	case OP_round:    return rint(x);       /* half to even, the default mode */
-	case OP_tanh:     return tanh(x);
-	case OP_erf:      return erf(x);
-	case OP_sigmoid:  return 1 / (1 + exp(-x));
-	case OP_softplus: return fmax(x, 0) + log1p(exp(-fabs(x)));
-	default:          ice("no constant function");
+	case OP_abs:      *y = fabs(x); return true;
+	case OP_exp:      *y = exp(x); return true;
+	case OP_log:      *y = log(x); return true;
+	case OP_sqrt:     *y = sqrt(x); return true;
+	case OP_square:   *y = x * x; return true;
+	case OP_sign:     *y = isnan(x) ? x : (x > 0) - (x < 0); return true;
+	case OP_floor:    *y = floor(x); return true;
+	case OP_ceil:     *y = ceil(x); return true;
+	case OP_round:    *y = rint(x); return true;       /* half to even, the default mode */
+	case OP_tanh:     *y = tanh(x); return true;
+	case OP_erf:      *y = erf(x); return true;
+	case OP_sigmoid:  *y = 1 / (1 + exp(-x)); return true;
+	case OP_softplus: *y = fmax(x, 0) + log1p(exp(-fabs(x))); return true;
+	default:          return false;
 	}
 }
 
@@ -31,9 +32,11 @@ Val do_math(Elab *e, Args *a)
 	bool whole = a->op == OP_floor || a->op == OP_ceil || a->op == OP_round;
 	bool keeps = a->op == OP_abs || a->op == OP_square || a->op == OP_sign;
 	Dtype d;
+	double y;
 
-	if (v.kind == V_NUM || v.kind == V_BOOL)
-		return val_num(fold(a->op, v.kind == V_NUM ? v.f : v.b));
+	if ((v.kind == V_NUM || v.kind == V_BOOL) &&
+	    fold(a->op, v.kind == V_NUM ? v.f : v.b, &y))
+		return val_num(y);
 	arith_types(e, &v, 1, !keeps && !whole, &d);
 	Value *x = as_tensor(e, v, d, 0, a->call->loc);
 	if (!x || (whole && (x->type.dtype == DT_i32 || x->type.dtype == DT_bool)))

@@ -5,12 +5,11 @@
 
 #include "pass.h"
 
-bool inline_std(Module *, PassContext *);
-bool simplify(Module *, PassContext *);
-bool form_kernels(Module *, PassContext *);
-bool fuse_experts(Module *, PassContext *);
-bool schedule_blocks(Module *, PassContext *);
-bool pack(Module *, PassContext *);
+#define PASS(name, run, flags, help)   bool run(Module *, PassContext *);
+#define BACKEND(name, flags, help)
+#include "passes.def"
+#undef PASS
+#undef BACKEND
 
 /* kernel.c */
 bool    op_is_source(const Op *);       /* cheaper to repeat a kernel than to keep */

@@ -6,9 +6,11 @@
 #include <time.h>
 
 const Pass passes[] = {
-#define PASS(name, run, flags, help) {name, run, flags, help},
+#define PASS(name, run, flags, help)   {name, run, flags, help},
+#define BACKEND(name, flags, help)     {name, NULL, flags, help},
 #include "passes.def"
 #undef PASS
+#undef BACKEND
 };
 const int pass_count = COUNT(passes);
 
