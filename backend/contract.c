@@ -26,6 +26,8 @@ static Contract read_kernel(Emit *e, const Op *kernel)
 	for (const Op *op = kernel->regions[0]->first; op; op = op->next)
 		if (op->kind == OP_linear)
 			vec_push(e->arena, &c.linears, op);
+	if (c.linears.n == 0)
+		ice("kernel %s contracts nothing", attr_get_str(kernel, "name", "?"));
 	const Op *linear = c.linears.at[0];
 	const Value *a = linear->args[0];
 	const Type *w = &linear->args[1]->type;
@@ -43,18 +45,16 @@ static Contract read_kernel(Emit *e, const Op *kernel)
 		ice("no dot product of %s and %s", dtype_info[c.at].name, dtype_info[c.bt].name);
 	c.combine = find_op(kernel, OP_combine);
 	c.tail = attr_get_int(kernel, "tail", 0) ? behind_linears(&c) : NULL;
-	c.rows = (int)attr_get_int(kernel, "rows", 1);
-	c.cols = attr_get_int(kernel, "cols", e->lanes);
+	c.rows = (int)MIN(attr_get_int(kernel, "rows", 1), MAX_TILE_ROWS + 1);
+	c.cols = MAX(0, MIN(attr_get_int(kernel, "cols", e->lanes),
+			    (MAX_TILE_VECTORS + 1) * e->lanes));
 	c.kblock = attr_get_int(kernel, "kblock", 0);
 	if (c.kblock >= c.k)
 		c.kblock = 0;
 	c.streams = c.linears.n;
 	c.stream_vectors = (int)(c.cols / e->lanes);
 	c.vectors = c.streams * c.stream_vectors;
-	if (c.rows < 1 || c.rows > MAX_TILE_ROWS || c.vectors > MAX_TILE_VECTORS ||
-	    c.cols % e->lanes)
-		ice("kernel %s: no tile of %d rows and %lld columns",
-		    attr_get_str(kernel, "name", "?"), c.rows, (long long)c.cols);
+	check_contract(&c);
 	return c;
 }
 

@@ -37,6 +37,8 @@ typedef struct {
 	Vec(Lanes) lanes;
 } Epilogue;
 
+/* contract_check.c: ice() where IR text broke what passes promise. */
+void check_contract(const Contract *);
 /* tile.c: void tile(call, task, row, next): `rows` rows from `row` on.  far: prefetch
  * `next`, a line a step; else this panel's own lines ahead. */
 Val  emit_tile(Contract *, int rows, bool far, Val epilogue);

@@ -280,8 +280,11 @@ static Module *parse_ir(Source *s, Diag *diag)
 	else if (!is_c_name(m->name))
 		diag_error(diag, whole(s->fe.file), "the module's name `%s` is no name of C",
 			   m->name);
-	else
+	else {
+		if (m->target)
+			ice_input(s->fe.file);
 		return m;
+	}
 	return NULL;
 }
 

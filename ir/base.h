@@ -83,6 +83,8 @@ void diag_perf(Diag *, Loc, const char *fmt, ...) PRINTF(3, 4);   /* legal but s
 void ice_at(const char *file, int line, const char *fmt, ...) PRINTF(3, 4) NORETURN;
 #define ice(...) ice_at(__FILE__, __LINE__, __VA_ARGS__)
 void ice_context(const char *pass, const char *command);        /* NULL: leave as it was */
+/* Kernels were read from this file: where they do not fit, the file is wrong, status 1. */
+void ice_input(const char *file);
 
 /* The name among names[n] nearest to the given one, or NULL when none is near. */
 const char *nearest_name(const char *name, const char *const *names, int n);

@@ -222,7 +222,7 @@ void diag_perf(Diag *d, Loc loc, const char *fmt, ...)
 
 /* What the driver was doing, for the report of an internal error. */
 static struct {
-	const char *pass, *command;
+	const char *pass, *command, *input;
 } doing;
 
 void ice_context(const char *pass, const char *command)
@@ -233,15 +233,31 @@ void ice_context(const char *pass, const char *command)
 		doing.command = command;
 }
 
+void ice_input(const char *file)
+{
+	doing.input = file;
+}
+
+static NORETURN void end_input(const char *fmt, va_list args)
+{
+	Arena *a = arena_new();
+
+	fprintf(stderr, "%s: error: its kernels cannot be compiled: %s\n",
+		printable(a, doing.input), printable(a, arena_vprintf(a, fmt, args)));
+	exit(1);
+}
+
 void ice_at(const char *file, int line, const char *fmt, ...)
 {
 	const char *slash = strrchr(file, '/');
 	va_list args;
 
 	fflush(stdout);
+	va_start(args, fmt);
+	if (doing.input)
+		end_input(fmt, args);
 	fprintf(stderr, "moec: internal error in pass '%s' (%s:%d): ",
 		doing.pass ? doing.pass : "none", slash ? slash + 1 : file, line);
-	va_start(args, fmt);
 	vfprintf(stderr, fmt, args);
 	va_end(args);
 	fprintf(stderr, "\n  reproduce with: %s\n",

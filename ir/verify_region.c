@@ -127,6 +127,11 @@ static bool is_over(const Module *m, const char *over)
 	return range < m->ranges.n;
 }
 
+static bool is_group(const Region *r)
+{
+	return r->first && r->first->kind == OP_group && r->first->next == r->last;
+}
+
 bool verify_kernel(Verify *v, const Op *op)
 {
 	static const char *const kinds[] = {"map", "contract", "cross", "group"};
@@ -140,6 +145,8 @@ bool verify_kernel(Verify *v, const Op *op)
 	    !rule(v, is_over(v->m, attr_get_str(op, "over", "")),
 		  "{over} must be T, S, once, or R or E of a range") ||
 	    !rule(v, op->regions[0]->nargs == 0, "its region has no arguments") ||
+	    !rule(v, strcmp(kind, "group") != 0 || is_group(op->regions[0]),
+		  "a kernel of kind group holds one group") ||
 	    !yields_count(v, op, 0, op->nouts))
 		return false;
 	for (int i = 0; i < op->nouts; i++)
