@@ -160,6 +160,7 @@ KERNEL_FROM = {
     "kernel_target": ("x86-64-v3", "vax"),
     "kernel_target_escape": ("x86-64-v3", "\x1b[2J"),
     "kernel_kind": ("kind=contract", "kind=contrast"),
+    "kernel_group": ("kind=contract", "kind=group"),
     "kernel_over": ("over=T", "over=Q"),
     "kernel_over_range": ("over=T", "over=R7"),
     "kernel_yield_type": ("yield %1", "yield %a"),
@@ -185,6 +186,26 @@ KERNEL_FROM = {
 }
 
 
+# What the verifier takes and no kernel fits: refused when it is compiled.
+COMPILED = {
+    "tile_rows_0": ("rows=6", "rows=0"),
+    "tile_rows_negative": ("rows=6", "rows=-1"),
+    "tile_rows_17": ("rows=6", "rows=17"),
+    "tile_rows_huge": ("rows=6", "rows=9223372036854775807"),
+    "tile_cols_0": ("cols=8, kblock", "cols=0, kblock"),
+    "tile_cols_7": ("cols=8, kblock", "cols=7, kblock"),
+    "tile_cols_16": ("cols=8, kblock", "cols=16, kblock"),
+    "tile_cols_huge": ("cols=8, kblock", "cols=281474976710656, kblock"),
+    "tile_kblock": ("kblock=0", "kblock=-1"),
+    "panel_other_kpack": ("kpack=1", "kpack=2"),
+    "panel_other_cols": ("cols=8 kpack", "cols=16 kpack"),
+    "panel_not_named": (', panel="a"}', "}"),
+    "no_contraction": ("kind=map", "kind=contract"),
+    "contract_as_map": ("kind=contract", "kind=map"),
+    "contract_as_cross": ("kind=contract", "kind=cross"),
+}
+
+
 def moe_test(path):
     folder, file = os.path.split(path)
     kind = os.path.basename(folder)
@@ -197,14 +218,14 @@ def moe_test(path):
     tests.append(run)
 
 
-def mir_case(name, good, old, new):
+def mir_case(name, good, old, new, *args):
     assert old in good, name
     text = good.replace(old, new, 1)
 
     def prepare():
         with open("bad.mir", "w") as f:
             f.write(text)
-        return ("opt", "bad.mir", "--passes=", "-o", "out.mir"), len(text)
+        return (*(args or ("opt", "--passes=")), "bad.mir", "-o", "out"), len(text)
     return name, "bad.mir:", prepare
 
 
@@ -213,5 +234,6 @@ for moe in sorted(glob.glob(os.path.join(ROOT, "tests/errors/s*/*.moe"))):
         moe_test(moe)
 assert len(tests) >= 100, len(tests)
 refusals("mir", [mir_case(name, GOOD, *change) for name, change in FROM.items()] +
-         [mir_case(name, KERNEL, *change) for name, change in KERNEL_FROM.items()], 80)
+         [mir_case(name, KERNEL, *change) for name, change in KERNEL_FROM.items()] +
+         [mir_case(name, KERNEL, *change, "compile") for name, change in COMPILED.items()], 80)
 main()
