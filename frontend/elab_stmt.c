@@ -138,10 +138,10 @@ static const char *word_of(NodeKind kind)
 static void run_kind(Elab *e, const Node *n)
 {
 	Runner *layer = layer_runner(n->kind);
+	const Frame *f = e->frame;
 
-	if (layer &&
-	    (e->frame != e->layer->frame || e->frame->regions || e->frame->in_for)) {
-		say(e, n->loc, NULL, e->frame != e->layer->frame
+	if (layer && (f != e->layer->frame || f->regions > f->base || f->in_for)) {
+		say(e, n->loc, NULL, f != e->layer->frame
 			? "`%s` stands only in a layer"
 			: "`%s` stands neither in a loop nor in an `if` at run time",
 		    word_of(n->kind));

@@ -97,6 +97,19 @@ static bool goes_inside(const Scan *s, const Op *op)
 	       results_have(op, DEPENDS);
 }
 
+/* The rows of one token are known inside alone: what makes them goes there as well. */
+static void take_rows(Op *op)
+{
+	for (int i = 0; i < op->nargs; i++) {
+		Value *v = op->args[i];
+		if (v->def && (v->type.level == LV_ROW || v->type.dtype == DT_rows))
+			v->id |= DEPENDS | LEADS;
+	}
+	for (int i = 0; i < op->nregions; i++)
+		for (Op *at = op->regions[i]->first; at; at = at->next)
+			take_rows(at);
+}
+
 static void mark(Scan *s)
 {
 	Region *r = s->fn->body;
@@ -111,6 +124,9 @@ static void mark(Scan *s)
 	for (Op *op = r->last; op; op = op->prev)
 		if (results_have(op, LEADS) && results_have(op, DEPENDS))
 			set_operands(op, LEADS);
+	for (Op *op = r->last; op; op = op->prev)
+		if (goes_inside(s, op))
+			take_rows(op);
 }
 
 /* Reads of a state inside the regions of others stand before everything: they read what

@@ -103,6 +103,26 @@ def layers_of_a_stack_alone():
 
 
 @test
+def layers_in_loops_and_branches():
+    w = {k.replace("1.ffn", "moe"): v for k, v in weights().items() if k.startswith("1.ffn")}
+    file = save("w.safetensors", w)
+    x = np.random.default_rng(2).standard_normal((9, WIDTH)).astype(np.float32)
+    np.save("x.npy", x)
+    x = x.astype(float)
+    for body, of in [
+        ("repeat 2 { y = y + moe(y) }", lambda v: v + moe(v, w, "moe.")[0]),
+        ("if sum(x) > 0 { y = moe(y) }",
+         lambda v: np.where(x.sum(1, keepdims=True) > 0, moe(v, w, "moe.")[0], v)),
+    ]:
+        src = write("loop.moe", SOURCE.replace("  loss    z(route.logits)\n", "") +
+                    f"model loop {{ input x: f32[T, 24] y = x {body} output y }}\n")
+        moec("run", src, "--layer", "loop", "--weights", file, "--input", "x.npy",
+             "--output", "y.npy", "--reference")
+        y = of(of(x)) if "repeat" in body else of(x)
+        assert np.allclose(np.load("y.npy"), y, rtol=1e-4, atol=1e-5), body
+
+
+@test
 def what_a_stack_cannot_hold():
     for old, new, said in [
         ("  route   softmax_topk(2)\n", "  route   softmax_topk(2)\n  group 4\n", "`group`"),

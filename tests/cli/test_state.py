@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from cli import ROOT, main, moec, test
+from cli import ROOT, main, moec, test, write
 from tensors import save
 
 PROGRAM = os.path.join(ROOT, "tests/programs/11_sticky.moe")
@@ -81,6 +81,28 @@ def picks_with_a_head_start():
 @test
 def picks_that_stay_while_they_are_good():
     against_numpy("stuck", sticky)
+
+
+@test
+def experts_that_read_their_last_result():
+    x, w, path = given()
+    src = write("layer.moe", """layer again {
+  input   x: f32[T, 64]
+  experts 8 of swiglu(32)
+  route   softmax_topk(2, norm: false)
+  state   last: f32[width] per sequence
+  y       = weight @ experts(pick, x + last)
+  next    last = y
+  output  y
+}
+""")
+    moec("run", src, "--weights", path, "--input", "x.npy", "--output", "y.npy", "--reference")
+    y, rows = np.zeros(WIDTH), []
+    for row in x:
+        p = softmax(w["router"] @ row)
+        y = sum(p[e] * swiglu(row + y, w, e) for e in top(p, 2))
+        rows.append(y)
+    assert np.allclose(np.load("y.npy"), rows, rtol=1e-5, atol=1e-6)
 
 
 @test
