@@ -37,7 +37,8 @@ Val emit_view_row(Emit *e, Val call, int buffer, Val row)
 {
 	Ll *l = &e->l;
 	Val views = ll_field(l, l->ptr, call, offsetof(moert_call, buf));
-	Val view = ll_at_const(l, views, (int64_t)sizeof(moert_view) * buffer);
+	Val view = ll_at_const(l, views, (int64_t)sizeof(moert_view) *
+						 (buffer - e->step->buf_base));
 	Val at = ll_field(l, l->ptr, view, offsetof(moert_view, at));
 
 	if (!row)
@@ -53,13 +54,14 @@ Val emit_rows_field(Emit *e, Val call, int range, size_t offset)
 	Ty type = offset == offsetof(moert_rows, n) || offset == offsetof(moert_rows, nactive)
 			  ? l->i64 : l->ptr;
 
-	return ll_field(l, type, rows, sizeof(moert_rows) * (size_t)range + offset);
+	rows = ll_at_const(l, rows, (int64_t)sizeof(moert_rows) * (range - e->step->range_base));
+	return ll_field(l, type, rows, offset);
 }
 
 Val emit_weight_at(Emit *e, Val call, int weight)
 {
 	Val table = ll_field(&e->l, e->l.ptr, call, offsetof(moert_call, weight));
-	return pointer_in_table(e, table, ll_i64(&e->l, weight));
+	return pointer_in_table(e, table, ll_i64(&e->l, weight - e->step->weight_base));
 }
 
 Val emit_expert_weight_at(Emit *e, Val call, int weight, Val row)
@@ -69,10 +71,12 @@ Val emit_expert_weight_at(Emit *e, Val call, int weight, Val row)
 	Val numbers = emit_rows_field(e, call, range, offsetof(moert_rows, expert));
 	Val number = ll_load(l, l->i32, ll_at(l, numbers, ll_mul(l, row, ll_i64(l, 4))), 4);
 	Val ranges = ll_field(l, l->ptr, call, offsetof(moert_call, expert));
-	Val experts = pointer_in_table(e, ranges, ll_i64(l, range));
+	Val experts = pointer_in_table(e, ranges, ll_i64(l, range - e->step->range_base));
 	Val index = LLVMBuildSExt(l->b, number, l->i64, "");
 	Val at = ll_at(l, experts, ll_mul(l, index, ll_i64(l, sizeof(moert_expert))));
 	Val table = ll_field(l, l->ptr, at, offsetof(moert_expert, weight));
 
-	return pointer_in_table(e, table, ll_i64(l, weight));
+	Val base = ll_field(l, l->i64, call, offsetof(moert_call, weight_base));
+	return pointer_in_table(e, table,
+				ll_add(l, base, ll_i64(l, weight - e->step->weight_base)));
 }

@@ -142,19 +142,33 @@ static Val emit_driver(Contract *c, const char *name, Val *far, Val *near)
 	return fn;
 }
 
+static void emit_functions(Contract *c, Step *step)
+{
+	Emit *e = c->e;
+	Val far[MAX_TILE_ROWS + 1], near[MAX_TILE_ROWS + 1];
+	Val epilogue = emit_epilogue(c);
+
+	for (int h = 1; h <= c->rows; h++) {
+		far[h] = h < lowest_far(c) ? NULL : emit_tile(c, h, true, epilogue);
+		near[h] = emit_tile(c, h, false, epilogue);
+	}
+	step->contract = emit_driver(c, step->name, far, near);
+	step->finish = c->combine ? emit_finish(c) : NULL;
+	if (c->tail) {
+		const Type over = {.level = c->level, .range = c->range};
+		const char *name = arena_printf(e->arena, "%s.tail", step->name);
+		step->map = emit_map(e, name, &over, c->kernel->regions[0]->first, NULL,
+				     &step->scratch);
+	}
+}
+
 void emit_contract(Emit *e, const Op *kernel, Step *step)
 {
 	Contract c = read_kernel(e, kernel);
-	Val far[MAX_TILE_ROWS + 1], near[MAX_TILE_ROWS + 1];
 	int64_t steps = (c.k + c.dot->kpack - 1) / c.dot->kpack;
-	Val epilogue = emit_epilogue(&c);
 
-	for (int h = 1; h <= c.rows; h++) {
-		far[h] = h < lowest_far(&c) ? NULL : emit_tile(&c, h, true, epilogue);
-		near[h] = emit_tile(&c, h, false, epilogue);
-	}
-	step->contract = emit_driver(&c, step->name, far, near);
-	step->finish = c.combine ? emit_finish(&c) : NULL;
+	if (!step->ready)
+		emit_functions(&c, step);
 	step->over.level = c.level;
 	step->over.range = c.range;
 	step->weight = emit_weight_of(e, c.linears.at[0]->args[1]->def);
@@ -164,10 +178,4 @@ void emit_contract(Emit *e, const Op *kernel, Step *step)
 	step->k = c.k;
 	step->kblock = c.kblock;
 	step->rows = c.rows;
-	if (c.tail) {
-		const Type over = {.level = c.level, .range = c.range};
-		const char *name = arena_printf(e->arena, "%s.tail", step->name);
-		step->map = emit_map(e, name, &over, kernel->regions[0]->first, NULL,
-				     &step->scratch);
-	}
 }

@@ -164,6 +164,9 @@ static Val steps(Emit *e)
 		word(&f, s->by_sequence);
 		word(&f, s->in);
 		word(&f, s->out);
+		word(&f, s->buf_base);
+		word(&f, s->weight_base);
+		word(&f, s->range_base);
 		rows[i] = structure(&f, sizeof(moert_step));
 	}
 	return table(e, rows, e->steps.n, "steps");

@@ -36,6 +36,8 @@ typedef struct {
 	int         weight;
 	int64_t     panels, panel_bytes, width, k, kblock, rows;
 	int         op, by_sequence, in, out;
+	int         buf_base, weight_base, range_base;
+	bool        ready;              /* its functions are an equal kernel's */
 } Step;
 
 typedef struct {
@@ -49,6 +51,8 @@ typedef struct {
 	Vec(Twin)     twins;
 	Vec(Weight)   weights;
 	Vec(Step)     steps;
+	const Step   *step;             /* being emitted: numbers in code count from its bases */
+	Vec(struct Shared { const char *signature; Step step; }) shared;
 	int           lanes;            /* f32 entries of a vector */
 } Emit;
 
@@ -132,6 +136,10 @@ Val   emit_view_row(Emit *, Val call, int buffer, Val row);     /* pointer to a 
 Val   emit_rows_field(Emit *, Val call, int range, size_t offset);
 Val   emit_weight_at(Emit *, Val call, int weight);             /* once-level */
 Val   emit_expert_weight_at(Emit *, Val call, int weight, Val row);     /* of a row's expert */
+
+/* share.c: a kernel's ops, types and relative numbers as text: equal text, equal code */
+const char *kernel_signature(Emit *, const Op *kernel);
+void        kernel_bases(Emit *, const Op *kernel, Step *);
 
 /* lower.c, entry.c, object.c, link.c */
 void  emit_layer(Emit *);               /* kernels, descriptor */

@@ -106,7 +106,8 @@ static Lanes plain_weight(Epilogue *ep, const Op *op)
 	if (t->level == LV_ONCE)
 		return load_operand(ep, t, emit_weight_at(e, ep->call, weight));
 	Val table = ll_field(l, l->ptr, ep->task, offsetof(moert_task, weight));
-	Val at = ll_load(l, l->ptr, ll_at_const(l, table, 8 * (int64_t)weight), 8);
+	int64_t number = weight - e->step->weight_base;
+	Val at = ll_load(l, l->ptr, ll_at_const(l, table, 8 * number), 8);
 	return load_operand(ep, t, at);
 }
 

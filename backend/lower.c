@@ -182,13 +182,31 @@ static void lower_map(Emit *e, const Op *kernel, Step *s)
 {
 	s->kind = MOERT_MAP;
 	s->over = level_named(attr_get_str(kernel, "over", "T"));
-	s->map = emit_map(e, s->name, &s->over, kernel->regions[0]->first, NULL, &s->scratch);
+	if (!s->ready)
+		s->map = emit_map(e, s->name, &s->over, kernel->regions[0]->first, NULL,
+				  &s->scratch);
 }
 
 static void lower_contract(Emit *e, const Op *kernel, Step *s)
 {
 	s->kind = MOERT_CONTRACT;
 	emit_contract(e, kernel, s);
+}
+
+/* The functions of an equal kernel, if there was one. */
+static void take_shared(Emit *e, const char *signature, Step *s)
+{
+	for (int i = 0; i < e->shared.n; i++) {
+		const Step *known = &e->shared.at[i].step;
+		if (strcmp(e->shared.at[i].signature, signature))
+			continue;
+		s->map = known->map;
+		s->contract = known->contract;
+		s->finish = known->finish;
+		s->scratch = known->scratch;
+		s->ready = true;
+		return;
+	}
 }
 
 static void lower_kernel(Emit *e, const Op *kernel)
@@ -202,10 +220,15 @@ static void lower_kernel(Emit *e, const Op *kernel)
 		  .weight = -1, .in = -1, .out = -1};
 	const char *kind = attr_get_str(kernel, "kind", "");
 
-
+	kernel_bases(e, kernel, &s);
+	const char *signature = kernel_signature(e, kernel);
+	take_shared(e, signature, &s);
 	for (size_t i = 0; i < COUNT(kinds); i++)
 		if (strcmp(kinds[i].kind, kind) == 0) {
+			e->step = &s;
 			kinds[i].lower(e, kernel, &s);
+			if (!s.ready)
+				vec_push(e->arena, &e->shared, ((struct Shared){signature, s}));
 			vec_push(e->arena, &e->steps, s);
 			return;
 		}
@@ -219,6 +242,7 @@ static void emit_copy(Emit *e, const Twin *c)
 	const Type *t = &c->from->type;
 	Ll *l = &e->l;
 
+	e->step = &s;
 	s.map = ll_function(l, "copy", l->none, (Ty[]){l->ptr, l->i64, l->i64, l->ptr}, 4, true);
 	Val call = LLVMGetParam(s.map, 0);
 	Loop rows = ll_for(l, LLVMGetParam(s.map, 1), LLVMGetParam(s.map, 2), 1, "row");

@@ -88,6 +88,15 @@ static void set_group(moert_session *s, int64_t t0, int64_t t1)
 		.step = a->step ? *a->step : 0x1p53,
 		.seed = a->seed,
 	};
+	for (int64_t i = 0; i < l->nsteps; i++) {
+		const moert_step *st = &l->steps[i];
+		s->calls[i] = s->call;
+		s->calls[i].buf += st->buf_base;
+		s->calls[i].weight += st->weight_base;
+		s->calls[i].expert += st->range_base;
+		s->calls[i].rows += st->range_base;
+		s->calls[i].weight_base = st->weight_base;
+	}
 }
 
 /* Rows of 4-byte entries between a buffer of this group and the caller's dense array. */

@@ -108,6 +108,7 @@ struct moert_session {
 	moert_view         *view;       /* [nbufs] this group */
 	moert_rows         *rows;       /* [nranges] */
 	moert_claims       *claims;     /* [nsteps] */
+	moert_call         *calls;      /* [nsteps] the call, shifted to each step's bases */
 	double             *loss;       /* sums over groups */
 	int64_t            *trace_ns;   /* [nsteps], or NULL */
 

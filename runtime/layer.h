@@ -43,6 +43,7 @@ typedef struct moert_call {
 	const int32_t      *sequence;   /* [T] its sequence */
 	double              step;
 	uint64_t            seed;
+	int64_t             weight_base;        /* of the step, where tables are not shifted */
 } moert_call;
 
 /* Rows row0 .. row1-1 of `over`; scratch: the step's scratch bytes, 64-byte aligned. */
@@ -115,6 +116,9 @@ typedef struct {
 	int64_t            tile_rows;
 	/* CROSS: in -> out; over sequences or tokens; GROUP: in = picks, range */
 	int64_t            op, by_sequence, in, out;
+	/* Kernels count buffers, weights and ranges from here: equal kernels of different
+	 * steps are one.  The call that they are handed is shifted accordingly. */
+	int64_t            buf_base, weight_base, range_base;
 } moert_step;
 
 typedef struct moert_layer {

@@ -46,7 +46,9 @@ static bool cross_ok(const moert_layer *l, const moert_step *st)
 
 static bool step_ok(const moert_layer *l, const moert_step *st)
 {
-	if (st->scratch < 0)
+	if (st->scratch < 0 || st->buf_base < 0 || st->buf_base > l->nbufs ||
+	    st->weight_base < 0 || st->weight_base > l->nweights || st->range_base < 0 ||
+	    st->range_base > l->nranges)
 		return false;
 	switch (st->kind) {
 	case MOERT_MAP:      return st->map && level_ok(l, st->over, st->range);
@@ -101,12 +103,13 @@ static bool make_session(moert_session *s)
 	s->rows = table(l->nranges, sizeof *s->rows);
 	s->loss = table(l->nbufs, sizeof *s->loss);
 	s->claims = aligned_alloc(64, ((size_t)l->nsteps + 1) * sizeof *s->claims);
+	s->calls = table(l->nsteps, sizeof *s->calls);
 	if (s->model->trace)
 		s->trace_ns = table(l->nsteps, sizeof *s->trace_ns);
 	s->picks = given_buf(l, 1);
 	s->gates = given_buf(l, 2);
 	return s->state && s->state_rows && s->base && s->view && s->rows && s->loss &&
-	       s->claims && (s->trace_ns || !s->model->trace);
+	       s->claims && s->calls && (s->trace_ns || !s->model->trace);
 }
 
 int moert_start(moert_model *m, const moert_session_options *options, moert_session **out)
@@ -195,6 +198,7 @@ void moert_end(moert_session *s)
 	free(s->rows);
 	free(s->loss);
 	free(s->claims);
+	free(s->calls);
 	free(s->trace_ns);
 	moert_release(s->model);
 	free(s);

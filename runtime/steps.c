@@ -44,6 +44,11 @@ int64_t moert_claim(moert_session *s, const moert_step *st, int phase)
 	return atomic_fetch_add_explicit(&c->next[phase], 1, memory_order_relaxed);
 }
 
+static const moert_call *call_of(const moert_session *s, const moert_step *st)
+{
+	return &s->calls[st - s->model->layer->steps];
+}
+
 void *moert_scratch(const moert_session *s, int worker)
 {
 	return s->scratch + worker * s->scratch_bytes;
@@ -104,7 +109,7 @@ static void contract_blocks(moert_session *s, const moert_step *st, moert_task *
 			}
 			if (!task->next)
 				task->next_bytes = 0;
-			st->contract(&s->call, task);
+			st->contract(call_of(s, st), task);
 		}
 	}
 }
@@ -113,7 +118,7 @@ static void contract(moert_session *s, const moert_step *st, const item *it,
 		     const char *next, float *sink, int worker)
 {
 	moert_task task = {
-		.panel = it->panel, .weight = it->weight, .number = it->number,
+		.panel = it->panel, .weight = it->weight + st->weight_base, .number = it->number,
 		.row0 = it->row0, .row1 = it->row1,
 		.k1 = st->k, .sink = sink,
 		.next = next != it->panel ? next : NULL,
@@ -122,7 +127,7 @@ static void contract(moert_session *s, const moert_step *st, const item *it,
 	if (it->row0 >= it->row1)
 		return;
 	if (!st->kblock) {
-		st->contract(&s->call, &task);
+		st->contract(call_of(s, st), &task);
 		return;
 	}
 	task.acc = acc_of(s, worker);
@@ -190,7 +195,7 @@ static void combine_items(moert_session *s, const moert_step *st, int worker)
 				next = item_of(s, st, 0, q).panel;
 			contract(s, st, &it, next, sink, worker);
 		}
-		st->finish(&s->call, sink, p, 0, tokens);
+		st->finish(call_of(s, st), sink, p, 0, tokens);
 	}
 }
 
@@ -227,7 +232,7 @@ static void tail_items(moert_session *s, const moert_step *st, int worker)
 				 it.panel + (p + 1 < st->panels) * st->panel_bytes, NULL,
 				 worker);
 		}
-		st->map(&s->call, r, MIN(r + block, row1), moert_scratch(s, worker));
+		st->map(call_of(s, st), r, MIN(r + block, row1), moert_scratch(s, worker));
 	}
 }
 
@@ -243,7 +248,7 @@ static void map_items(moert_session *s, const moert_step *st, int phase, int wor
 		int64_t r = row0 + moert_claim(s, st, phase) * block;
 		if (r >= row1)
 			return;
-		st->map(&s->call, r, MIN(r + block, row1), moert_scratch(s, worker));
+		st->map(call_of(s, st), r, MIN(r + block, row1), moert_scratch(s, worker));
 	}
 }
 
