@@ -15,14 +15,24 @@ static Rows *rows_new(Eval *ev, int64_t n, int64_t first, int64_t slots)
 	return rows;
 }
 
-/* The (token, slot) pairs whose pick lies in first .. first+count-1: a counting sort. */
-static Rows *rows_of_picks(Eval *ev, const Tensor *pick, int64_t first, int64_t count)
+/* Pick i of all tokens of `of`: the picks may be the same for all of them. */
+static double pick_of(const Eval *ev, const Tensor *of, const Tensor *pick, int64_t i)
 {
-	int64_t k = type_elems(&pick->type), n = 0;
+	int64_t k = type_elems(&pick->type);
+
+	return pick->v[row_in(ev, of, i / k, pick) * k + i % k];
+}
+
+/* The (token, slot) pairs of the tokens of `of` whose pick lies in first ..
+ * first+count-1: a counting sort. */
+static Rows *rows_of_picks(Eval *ev, const Tensor *of, const Tensor *pick, int64_t first,
+			   int64_t count)
+{
+	int64_t k = type_elems(&pick->type), all = of->rows * k, n = 0;
 	int64_t *next = eval_alloc(ev, count + 1, sizeof *next);
 
-	for (int64_t i = 0; i < pick->n; i++) {
-		double e = pick->v[i] - (double)first;
+	for (int64_t i = 0; i < all; i++) {
+		double e = pick_of(ev, of, pick, i) - (double)first;
 		if (e >= 0 && e < (double)count) {
 			next[(int64_t)e + 1]++;
 			n++;
@@ -31,8 +41,8 @@ static Rows *rows_of_picks(Eval *ev, const Tensor *pick, int64_t first, int64_t 
 	for (int64_t e = 0; e < count; e++)
 		next[e + 1] += next[e];
 	Rows *rows = rows_new(ev, n, first, k);
-	for (int64_t i = 0; i < pick->n; i++) {
-		double e = pick->v[i] - (double)first;
+	for (int64_t i = 0; i < all; i++) {
+		double e = pick_of(ev, of, pick, i) - (double)first;
 		if (!(e >= 0 && e < (double)count))
 			continue;
 		int64_t r = next[(int64_t)e]++;
@@ -60,7 +70,8 @@ void ref_group(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	const Type *type = &op->outs[0]->type;
 
 	outs[0] = (Tensor){.type = *type};
-	outs[0].at = rows_of_picks(ev, &args[0], attr_get_int(op, "first", 0),
+	outs[0].at = rows_of_picks(ev, &args[0], &args[0],
+				   attr_get_int(op, "first", 0),
 				   attr_get_int(op, "count", 0));
 	outs[0].rows = outs[0].at->n;
 	ev->rows[type->range] = outs[0].at;
@@ -160,7 +171,7 @@ void ref_experts(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	for (int i = 0; i < fns->n; i++) {
 		const Fn *fn = fn_find(ev->m, fns->ss[i]);
 		const Type *type = &fn->body->args[0]->type;
-		Tensor x = {.at = rows_of_picks(ev, pick, first, counts->is[i])}, y;
+		Tensor x = {.at = rows_of_picks(ev, outs, pick, first, counts->is[i])}, y;
 		const Rows **at_work = &ev->rows[type->range], *before = *at_work;
 		*at_work = x.at;
 		tensor_new(ev, *type, &x, 1, &x);
