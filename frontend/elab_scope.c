@@ -113,11 +113,8 @@ static bool say_gone(Elab *e, const Node *n)
 		const Gone *g = &e->frame->gone.at[i];
 		if (strcmp(g->name, n->s) != 0)
 			continue;
-		say(e, n->loc, "bind it before",
-		    strcmp(g->block, "if") == 0
-			    ? "`%s` is not bound when the `%s` on line %d is not taken"
-			    : "`%s` is local to the `%s` on line %d",
-		    n->s, g->block, g->line);
+		say(e, n->loc, "bind it before", "`%s` is local to the `%s` on line %d", n->s,
+		    g->block, g->line);
 		return true;
 	}
 	return false;

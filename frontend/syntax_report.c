@@ -134,6 +134,8 @@ static const char *fix(const Report *r)
 {
 	int found = r->found->kind, before = r->sx->before.kind;
 	bool after_value = wants(r, "*");
+	if (found == '=' && before == T_NAME && wants(r, ")") && wants(r, ","))
+		return "an argument's name stands before a `:`, as in `k: 2`; `==` compares";
 	if (found == '=' && wants(r, "=="))
 		return "`==` compares";
 	if (found == T_EQ && wants(r, "="))
