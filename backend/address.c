@@ -69,14 +69,42 @@ Val emit_expert_weight_at(Emit *e, Val call, int weight, Val row)
 	Ll *l = &e->l;
 	int range = e->weights.at[weight].range;
 	Val numbers = emit_rows_field(e, call, range, offsetof(moert_rows, expert));
-	Val number = ll_load(l, l->i32, ll_at(l, numbers, ll_mul(l, row, ll_i64(l, 4))), 4);
+	Val index = emit_list_entry(e, numbers, row);
 	Val ranges = ll_field(l, l->ptr, call, offsetof(moert_call, expert));
 	Val experts = pointer_in_table(e, ranges, ll_i64(l, range - e->step->range_base));
-	Val index = LLVMBuildSExt(l->b, number, l->i64, "");
 	Val at = ll_at(l, experts, ll_mul(l, index, ll_i64(l, sizeof(moert_expert))));
 	Val table = ll_field(l, l->ptr, at, offsetof(moert_expert, weight));
 
 	Val base = ll_field(l, l->i64, call, offsetof(moert_call, weight_base));
 	return pointer_in_table(e, table,
 				ll_add(l, base, ll_i64(l, weight - e->step->weight_base)));
+}
+
+Val emit_list_entry(Emit *e, Val list, Val index)
+{
+	Ll *l = &e->l;
+	Val v = ll_load(l, l->i32, ll_at(l, list, ll_mul(l, index, ll_i64(l, 4))), 4);
+	return LLVMBuildSExt(l->b, v, l->i64, "");
+}
+
+Val emit_sequence_of(Emit *e, Val call, Val token)
+{
+	Val ids = ll_field(&e->l, e->l.ptr, call, offsetof(moert_call, sequence));
+	return emit_list_entry(e, ids, token);
+}
+
+Val emit_const_array(Emit *e, const Op *op)
+{
+	const Attr *value = attr_find(op, "value");
+	Dtype t = op->outs[0]->type.dtype;
+	Val *entries = NEWN(e->arena, Val, (size_t)value->n);
+
+	for (int i = 0; i < value->n; i++)
+		entries[i] = to_memory(e, emit_lanes_const(e, t, value->fs[i], 1));
+	Val array = LLVMConstArray2(memory_type(e, t, 1), entries, (uint64_t)value->n);
+	Val global = LLVMAddGlobal(e->l.mod, LLVMTypeOf(array), "const");
+	LLVMSetInitializer(global, array);
+	LLVMSetGlobalConstant(global, 1);
+	LLVMSetLinkage(global, LLVMPrivateLinkage);
+	return global;
 }

@@ -157,8 +157,7 @@ static void emit_functions(Contract *c, Step *step)
 	if (c->tail) {
 		const Type over = {.level = c->level, .range = c->range};
 		const char *name = arena_printf(e->arena, "%s.tail", step->name);
-		step->map = emit_map(e, name, &over, c->kernel->regions[0]->first, NULL,
-				     &step->scratch);
+		step->map = emit_map(e, name, &over, c->kernel->regions[0], &step->scratch);
 	}
 }
 

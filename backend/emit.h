@@ -123,10 +123,8 @@ Val   row_horizontal(Emit *, OpKind, Val vector);       /* fixed tree: add, max 
 /* axis as [outer, n, inner] */
 typedef struct { int64_t outer, n, inner; } Axis;
 Axis  row_axis(const Type *, int64_t axis);
-/* a function over rows of `over` that runs `ops` (from..to of one region) and stores each
- * value that has a buffer */
-Val   emit_map(Emit *, const char *name, const Type *over, Op *from, Op *until,
-	       int64_t *scratch);
+/* a function over rows of `over` that runs a kernel's ops and stores what it yields */
+Val   emit_map(Emit *, const char *name, const Type *over, const Region *, int64_t *scratch);
 
 /* contract.c, tile.c: contractions */
 void  emit_contract(Emit *, const Op *kernel, Step *);
@@ -136,10 +134,13 @@ Val   emit_view_row(Emit *, Val call, int buffer, Val row);     /* pointer to a 
 Val   emit_rows_field(Emit *, Val call, int range, size_t offset);
 Val   emit_weight_at(Emit *, Val call, int weight);             /* once-level */
 Val   emit_expert_weight_at(Emit *, Val call, int weight, Val row);     /* of a row's expert */
+Val   emit_list_entry(Emit *, Val list, Val index);     /* of i32 entries, as i64 */
+Val   emit_sequence_of(Emit *, Val call, Val token);
+Val   emit_const_array(Emit *, const Op *);     /* a constant's entries in memory form */
 
 /* share.c: a kernel's ops, types and relative numbers as text: equal text, equal code */
-const char *kernel_signature(Emit *, const Op *kernel);
 void        kernel_bases(Emit *, const Op *kernel, Step *);
+const char *kernel_signature(Emit *, const Op *kernel, const Step *bases);
 
 /* lower.c, entry.c, object.c, link.c */
 void  emit_layer(Emit *);               /* kernels, descriptor */

@@ -11,10 +11,7 @@ void epilogue_bind(Epilogue *ep, const Value *v, Lanes x)
 
 static Val row_list(Contract *c, Val call, Val row, size_t field)
 {
-	Ll *l = &c->e->l;
-	Val list = emit_rows_field(c->e, call, c->range, field);
-	Val v = ll_load(l, l->i32, ll_at(l, list, ll_mul(l, row, ll_i64(l, 4))), 4);
-	return LLVMBuildSExt(l->b, v, l->i64, "");
+	return emit_list_entry(c->e, emit_rows_field(c->e, call, c->range, field), row);
 }
 
 Val epilogue_row_token(Contract *c, Val call, Val row)
@@ -48,15 +45,12 @@ static Lanes load_operand(Epilogue *ep, const Type *t, Val at)
 static Val captured_at(Epilogue *ep, const Value *v)
 {
 	Emit *e = ep->c->e;
-	Ll *l = &e->l;
 	Val row = ep->row;
 
 	if (v->type.level == LV_ONCE) {
 		row = NULL;
 	} else if (v->type.level == LV_SEQ && ep->level == LV_TOKEN) {
-		Val ids = ll_field(l, l->ptr, ep->call, offsetof(moert_call, sequence));
-		Val id = ll_load(l, l->i32, ll_at(l, ids, ll_mul(l, row, ll_i64(l, 4))), 4);
-		row = LLVMBuildSExt(l->b, id, l->i64, "");
+		row = emit_sequence_of(e, ep->call, row);
 	} else if (v->type.level != ep->level) {
 		ice("an epilogue reads a value of another level");
 	}
@@ -85,15 +79,7 @@ static Lanes constant(Epilogue *ep, const Op *op)
 
 	if (value->n == 1)
 		return emit_lanes_const(e, t->dtype, value->fs[0], e->lanes);
-	Val *entries = NEWN(e->arena, Val, (size_t)value->n);
-	for (int i = 0; i < value->n; i++)
-		entries[i] = to_memory(e, emit_lanes_const(e, t->dtype, value->fs[i], 1));
-	Val array = LLVMConstArray2(memory_type(e, t->dtype, 1), entries, (uint64_t)value->n);
-	Val global = LLVMAddGlobal(e->l.mod, LLVMTypeOf(array), "const");
-	LLVMSetInitializer(global, array);
-	LLVMSetGlobalConstant(global, 1);
-	LLVMSetLinkage(global, LLVMPrivateLinkage);
-	return load_operand(ep, t, global);
+	return load_operand(ep, t, emit_const_array(e, op));
 }
 
 static Lanes plain_weight(Epilogue *ep, const Op *op)

@@ -183,8 +183,7 @@ static void lower_map(Emit *e, const Op *kernel, Step *s)
 	s->kind = MOERT_MAP;
 	s->over = level_named(attr_get_str(kernel, "over", "T"));
 	if (!s->ready)
-		s->map = emit_map(e, s->name, &s->over, kernel->regions[0]->first, NULL,
-				  &s->scratch);
+		s->map = emit_map(e, s->name, &s->over, kernel->regions[0], &s->scratch);
 }
 
 static void lower_contract(Emit *e, const Op *kernel, Step *s)
@@ -221,7 +220,7 @@ static void lower_kernel(Emit *e, const Op *kernel)
 	const char *kind = attr_get_str(kernel, "kind", "");
 
 	kernel_bases(e, kernel, &s);
-	const char *signature = kernel_signature(e, kernel);
+	const char *signature = kernel_signature(e, kernel, &s);
 	take_shared(e, signature, &s);
 	for (size_t i = 0; i < COUNT(kinds); i++)
 		if (strcmp(kinds[i].kind, kind) == 0) {

@@ -25,17 +25,12 @@ Place map_scratch(MapFn *m, Dtype t, int64_t elems)
 /* The row of a captured value that belongs to the row being computed. */
 static Val captured_row(MapFn *m, const Type *t)
 {
-	Ll *l = &m->e->l;
-
 	if (t->level == LV_ONCE)
 		return NULL;
 	if (t->level == m->level)
 		return m->row;
-	if (t->level == LV_SEQ && m->level == LV_TOKEN) {
-		Val ids = ll_field(l, l->ptr, m->call, offsetof(moert_call, sequence));
-		Val id = ll_load(l, l->i32, ll_at(l, ids, ll_mul(l, m->row, ll_i64(l, 4))), 4);
-		return LLVMBuildSExt(l->b, id, l->i64, "");
-	}
+	if (t->level == LV_SEQ && m->level == LV_TOKEN)
+		return emit_sequence_of(m->e, m->call, m->row);
 	ice("a row map reads a value of another level");
 }
 
@@ -251,8 +246,7 @@ static bool streamed(const Op *op)
 		op->args[1]->def->kind == OP_unpack);
 }
 
-Val emit_map(Emit *e, const char *name, const Type *over, Op *from, Op *until,
-	     int64_t *scratch)
+Val emit_map(Emit *e, const char *name, const Type *over, const Region *r, int64_t *scratch)
 {
 	Ll *l = &e->l;
 	Val fn = ll_function(l, name, l->none, (Ty[]){l->ptr, l->i64, l->i64, l->ptr}, 4, true);
@@ -262,8 +256,8 @@ Val emit_map(Emit *e, const char *name, const Type *over, Op *from, Op *until,
 	Loop rows = ll_for(l, LLVMGetParam(fn, 1), LLVMGetParam(fn, 2), 1, "row");
 
 	m.row = rows.i;
-	for (Op *op = from; op != until; op = op->next) {
-		if (op->kind == OP_yield || streamed(op))
+	for (Op *op = r->first; op != r->last; op = op->next) {
+		if (streamed(op))
 			continue;
 		for (int i = 0; i < op->nargs; i++)
 			if (op->args[i]->type.dtype != DT_rows && op->kind != OP_dispatch &&
@@ -274,12 +268,8 @@ Val emit_map(Emit *e, const char *name, const Type *over, Op *from, Op *until,
 		else
 			emit_row_op(&m, op);
 	}
-	/* the kernel's yield names what leaves it; until is it, or the end */
-	for (Op *op = from; op; op = op->next)
-		if (op->kind == OP_yield)
-			for (int i = 0; i < op->nargs; i++)
-				store_result(&m, op->args[i],
-					     emit_buffer_of(e, op->in->op->outs[i]));
+	for (int i = 0; i < r->last->nargs; i++)
+		store_result(&m, r->last->args[i], emit_buffer_of(e, r->op->outs[i]));
 	ll_end_for(l, &rows);
 	LLVMBuildRetVoid(l->b);
 	*scratch = m.used;

@@ -17,39 +17,17 @@ static void row_param(MapFn *m, const Op *op)
 	map_bind(m, op->outs[0], p);
 }
 
-static Val constant_entry(Emit *e, Dtype t, double v)
-{
-	Lanes x = emit_lanes_const(e, t, v, 1);
-
-	if (t == DT_bool)
-		return LLVMConstInt(e->l.i32, v != 0, 0);
-	if (t == DT_bf16 || t == DT_f16)
-		ice("constants of stored types are not made");
-	return x.v;
-}
-
 static void row_const(MapFn *m, const Op *op)
 {
 	Emit *e = m->e;
-	const Type *t = &op->outs[0]->type;
 	const Attr *value = attr_find(op, "value");
-	int64_t n = type_elems(t);
+	Place p = {AT_SCALAR};
 
-	if (value->n == 1) {
-		map_bind(m, op->outs[0],
-			 (Place){AT_SCALAR,
-				 .scalar = emit_lanes_const(e, t->dtype, value->fs[0], 1)});
-		return;
-	}
-	Val *entries = NEWN(e->arena, Val, (size_t)n);
-	for (int64_t i = 0; i < n; i++)
-		entries[i] = constant_entry(e, t->dtype, value->fs[i]);
-	Val array = LLVMConstArray2(memory_type(e, t->dtype, 1), entries, (uint64_t)n);
-	Val global = LLVMAddGlobal(e->l.mod, LLVMTypeOf(array), "const");
-	LLVMSetInitializer(global, array);
-	LLVMSetGlobalConstant(global, 1);
-	LLVMSetLinkage(global, LLVMPrivateLinkage);
-	map_bind(m, op->outs[0], (Place){AT_MEMORY, .at = global});
+	if (value->n == 1)
+		p.scalar = emit_lanes_const(e, op->outs[0]->type.dtype, value->fs[0], 1);
+	else
+		p = (Place){AT_MEMORY, .at = emit_const_array(e, op)};
+	map_bind(m, op->outs[0], p);
 }
 
 static void iota_chunk(MapFn *m, void *arg, Val index, int lanes, Val mask)
@@ -134,16 +112,13 @@ static void row_dispatch(MapFn *m, const Op *op)
 	Ll *l = &e->l;
 	const Value *v = op->args[0];
 	const Type *t = &op->outs[0]->type;
-	Val offset = ll_mul(l, m->row, ll_i64(l, 4));
 	Val tokens = emit_rows_field(e, m->call, m->range, offsetof(moert_rows, token));
-	Val token = ll_load(l, l->i32, ll_at(l, tokens, offset), 4);
 	Val at = emit_view_row(e, m->call, emit_buffer_of(e, v),
-			       LLVMBuildSExt(l->b, token, l->i64, ""));
+			       emit_list_entry(e, tokens, m->row));
 
 	if (attr_get_int(op, "slot", 0)) {
 		Val slots = emit_rows_field(e, m->call, m->range, offsetof(moert_rows, slot));
-		Val slot = LLVMBuildSExt(l->b, ll_load(l, l->i32, ll_at(l, slots, offset), 4),
-					 l->i64, "");
+		Val slot = emit_list_entry(e, slots, m->row);
 		int64_t bytes = type_elems(t) * memory_bytes(t->dtype);
 		at = ll_at(l, at, ll_mul(l, slot, ll_i64(l, bytes)));
 	}
@@ -159,8 +134,7 @@ static Val row_of_slot(MapFn *m, int range, Val slot, int64_t slots)
 	Ll *l = &m->e->l;
 	Val list = emit_rows_field(m->e, m->call, range, offsetof(moert_rows, row));
 	Val index = ll_add(l, ll_mul(l, m->row, ll_i64(l, slots)), slot);
-	Val row = ll_load(l, l->i32, ll_at(l, list, ll_mul(l, index, ll_i64(l, 4))), 4);
-	return LLVMBuildSExt(l->b, row, l->i64, "");
+	return emit_list_entry(m->e, list, index);
 }
 
 static Place zeros(MapFn *m, Dtype t, int64_t n)

@@ -9,7 +9,7 @@
 typedef struct {
 	Emit *e;
 	Text  t;
-	Step  base;
+	const Step *base;
 	Vec(const Value *) inside;
 } Signature;
 
@@ -38,7 +38,7 @@ static void add_type(Signature *s, const Type *t)
 {
 	text_printf(&s->t, ":%d,%d", (int)t->dtype, (int)t->level);
 	if (t->level == LV_ROW || t->level == LV_EXPERT)
-		text_printf(&s->t, "(%d)", t->range - s->base.range_base);
+		text_printf(&s->t, "(%d)", t->range - s->base->range_base);
 	if (t->dtype == DT_index)
 		text_printf(&s->t, "<%lld>", (long long)t->axis);
 	for (int i = 0; i < t->rank; i++)
@@ -55,7 +55,7 @@ static void add_operand(Signature *s, const Value *v)
 	if (v->type.dtype == DT_rows)
 		text_add(&s->t, " rows");
 	else
-		text_printf(&s->t, " b%d", v->id - s->base.buf_base);
+		text_printf(&s->t, " b%d", v->id - s->base->buf_base);
 	add_type(s, &v->type);
 }
 
@@ -64,7 +64,7 @@ static void add_weight(Signature *s, const Op *op)
 	int number = emit_weight_of(s->e, op);
 	const Panel *p = s->e->weights.at[number].panel;
 
-	text_printf(&s->t, " w%d", number - s->base.weight_base);
+	text_printf(&s->t, " w%d", number - s->base->weight_base);
 	if (p)
 		text_printf(&s->t, "/%lld,%lld,%lld,%lld,%d", (long long)p->n, (long long)p->k,
 			    (long long)p->cols, (long long)p->kpack, p->nstreams);
@@ -103,16 +103,15 @@ static void add_op(Signature *s, const Op *op)
 		const Value *v = op->outs[i];
 		add_type(s, &v->type);
 		if (v->id >= 0)
-			text_printf(&s->t, " to b%d", v->id - s->base.buf_base);
+			text_printf(&s->t, " to b%d", v->id - s->base->buf_base);
 		vec_push(s->e->arena, &s->inside, v);
 	}
 }
 
-const char *kernel_signature(Emit *e, const Op *kernel)
+const char *kernel_signature(Emit *e, const Op *kernel, const Step *bases)
 {
-	Signature s = {.e = e, .t = text_new(e->arena)};
+	Signature s = {.e = e, .t = text_new(e->arena), .base = bases};
 
-	kernel_bases(e, kernel, &s.base);
 	add_op(&s, kernel);
 	s.inside.n = 0;
 	for (const Op *op = kernel->regions[0]->first; op; op = op->next)
