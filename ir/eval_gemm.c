@@ -201,9 +201,11 @@ static void matmul_row(const Tensor *a, int64_t ar, const Tensor *b, int64_t br,
 			}
 			int64_t to = (r * rows + i) * cols + j;
 			out->v[to] = sum;
-			if (out->err)
-				out->err[to] = isnan(sum) ? 0 : err + dot_roundings(n) *
-								      (size + err);
+			if (!out->err)
+				continue;
+			err += dot_roundings(n) * (size + err);
+			/* infinity times 0: no bound is known */
+			out->err[to] = isnan(sum) ? 0 : isnan(err) ? INFINITY : err;
 		}
 }
 
