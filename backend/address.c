@@ -33,12 +33,18 @@ static Val pointer_in_table(Emit *e, Val table, Val index)
 	return ll_load(l, l->ptr, ll_at(l, table, ll_mul(l, index, ll_i64(l, 8))), 8);
 }
 
+Val emit_view(Emit *e, Val call, int buffer)
+{
+	Val views = ll_field(&e->l, e->l.ptr, call, offsetof(moert_call, buf));
+
+	return ll_at_const(&e->l, views, (int64_t)sizeof(moert_view) *
+						 (buffer - e->step->buf_base));
+}
+
 Val emit_view_row(Emit *e, Val call, int buffer, Val row)
 {
 	Ll *l = &e->l;
-	Val views = ll_field(l, l->ptr, call, offsetof(moert_call, buf));
-	Val view = ll_at_const(l, views, (int64_t)sizeof(moert_view) *
-						 (buffer - e->step->buf_base));
+	Val view = emit_view(e, call, buffer);
 	Val at = ll_field(l, l->ptr, view, offsetof(moert_view, at));
 
 	if (!row)
@@ -47,15 +53,21 @@ Val emit_view_row(Emit *e, Val call, int buffer, Val row)
 	return ll_at(l, at, ll_mul(l, row, stride));
 }
 
+Val emit_rows_at(Emit *e, Val call, int range)
+{
+	Val rows = ll_field(&e->l, e->l.ptr, call, offsetof(moert_call, rows));
+
+	return ll_at_const(&e->l, rows,
+			   (int64_t)sizeof(moert_rows) * (range - e->step->range_base));
+}
+
 Val emit_rows_field(Emit *e, Val call, int range, size_t offset)
 {
 	Ll *l = &e->l;
-	Val rows = ll_field(l, l->ptr, call, offsetof(moert_call, rows));
 	Ty type = offset == offsetof(moert_rows, n) || offset == offsetof(moert_rows, nactive)
 			  ? l->i64 : l->ptr;
 
-	rows = ll_at_const(l, rows, (int64_t)sizeof(moert_rows) * (range - e->step->range_base));
-	return ll_field(l, type, rows, offset);
+	return ll_field(l, type, emit_rows_at(e, call, range), offset);
 }
 
 Val emit_weight_at(Emit *e, Val call, int weight)

@@ -80,9 +80,11 @@ static int lowest_far(const Contract *c)
 	return MAX(1, (c->rows + 1) / 2);
 }
 
+/* What all tiles of a panel are handed, in their order; row and next change. */
+enum { CALL, TASK, ROW, NEXT, VIEW, LIST, EPILOGUE, TILE_ARGS };
+
 /* tiles[h] of every height that occurs; NULL where one does not */
-static void call_tiles(Contract *c, Val call, Val task, Val *tiles, Val row, Val height,
-		       Val next)
+static void call_tiles(Contract *c, Val *tiles, Val height, Val args[TILE_ARGS])
 {
 	Ll *l = &c->e->l;
 	LLVMBasicBlockRef done = ll_block(l, "done"), other = ll_block(l, "none");
@@ -96,14 +98,14 @@ static void call_tiles(Contract *c, Val call, Val task, Val *tiles, Val row, Val
 		LLVMBasicBlockRef here = ll_block(l, "height");
 		LLVMAddCase(choose, ll_i64(l, h), here);
 		ll_here(l, here);
-		ll_call(l, tiles[h], (Val[]){call, task, row, next}, 4);
+		ll_call(l, tiles[h], args, TILE_ARGS);
 		LLVMBuildBr(l->b, done);
 	}
 	ll_here(l, done);
 }
 
 /* ceil(rows / tile rows) tiles, the first rows % tiles of them one row higher. */
-static Val emit_driver(Contract *c, const char *name, Val *far, Val *near)
+static Val emit_driver(Contract *c, const char *name, Val *far, Val *near, Val epilogue)
 {
 	Ll *l = &c->e->l;
 	Val fn = ll_function(l, name, l->none, (Ty[]){l->ptr, l->ptr}, 2, true);
@@ -119,6 +121,12 @@ static Val emit_driver(Contract *c, const char *name, Val *far, Val *near)
 	LLVMBasicBlockRef many = ll_block(l, "many"), few = ll_block(l, "few");
 	LLVMBasicBlockRef end = ll_block(l, "end");
 	Val at = ll_alloca(l, l->i64, "at");
+	Val args[TILE_ARGS] = {
+		[CALL] = call, [TASK] = task, [EPILOGUE] = epilogue,
+		[VIEW] = emit_view(c->e, call, emit_buffer_of(c->e, c->a)),
+		[LIST] = c->dispatched ? emit_rows_at(c->e, call, c->range)
+				       : LLVMConstNull(l->ptr),
+	};
 
 	ll_store(l, row0, at, 8);
 	Val low = LLVMBuildSDiv(l->b, rows, LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSGT,
@@ -130,10 +138,10 @@ static Val emit_driver(Contract *c, const char *name, Val *far, Val *near)
 		Loop tile = ll_for(l, ll_i64(l, 0), tiles, 1, "tile");
 		Val one_more = LLVMBuildICmp(l->b, LLVMIntSLT, tile.i, higher, "");
 		Val height = ll_add(l, low, LLVMBuildZExt(l->b, one_more, l->i64, ""));
-		Val row = ll_load(l, l->i64, at, 8);
-		call_tiles(c, call, task, f ? far : near, row, height,
-			   f ? share_of_next(c, task, tile.i) : next);
-		ll_store(l, ll_add(l, row, height), at, 8);
+		args[ROW] = ll_load(l, l->i64, at, 8);
+		args[NEXT] = f ? share_of_next(c, task, tile.i) : next;
+		call_tiles(c, f ? far : near, height, args);
+		ll_store(l, ll_add(l, args[ROW], height), at, 8);
 		ll_end_for(l, &tile);
 		LLVMBuildBr(l->b, end);
 	}
@@ -149,10 +157,10 @@ static void emit_functions(Contract *c, Step *step)
 	Val epilogue = emit_epilogue(c);
 
 	for (int h = 1; h <= c->rows; h++) {
-		far[h] = h < lowest_far(c) ? NULL : emit_tile(c, h, true, epilogue);
-		near[h] = emit_tile(c, h, false, epilogue);
+		far[h] = h < lowest_far(c) ? NULL : emit_tile(c, h, true);
+		near[h] = emit_tile(c, h, false);
 	}
-	step->contract = emit_driver(c, step->name, far, near);
+	step->contract = emit_driver(c, step->name, far, near, epilogue);
 	step->finish = c->combine ? emit_finish(c) : NULL;
 	if (c->tail) {
 		const Type over = {.level = c->level, .range = c->range};

@@ -39,9 +39,10 @@ typedef struct {
 
 /* contract_check.c: ice() where IR text broke what passes promise. */
 void check_contract(const Contract *);
-/* tile.c: void tile(call, task, row, next): `rows` rows from `row` on.  far: prefetch
+/* tile.c: void tile(call, task, row, next, view, list, epilogue): `rows` rows from `row` on
+ * of what lies at `view`, found through `list` where they are dispatched.  far: prefetch
  * `next`, a line a step; else this panel's own lines ahead. */
-Val  emit_tile(Contract *, int rows, bool far, Val epilogue);
+Val  emit_tile(Contract *, int rows, bool far);
 /* epilogue.c */
 void epilogue_bind(Epilogue *, const Value *, Lanes);
 Lanes epilogue_operand(Epilogue *, const Value *);

@@ -131,6 +131,8 @@ void  emit_contract(Emit *, const Op *kernel, Step *);
 
 /* address.c: where captured values lie */
 Val   emit_view_row(Emit *, Val call, int buffer, Val row);     /* pointer to a row */
+Val   emit_view(Emit *, Val call, int buffer);                  /* its moert_view */
+Val   emit_rows_at(Emit *, Val call, int range);                /* its moert_rows */
 Val   emit_rows_field(Emit *, Val call, int range, size_t offset);
 Val   emit_weight_at(Emit *, Val call, int weight);             /* once-level */
 Val   emit_expert_weight_at(Emit *, Val call, int weight, Val row);     /* of a row's expert */

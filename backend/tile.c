@@ -4,7 +4,8 @@
  *     acc[i][v] += sum_j a[row i][k + j] * panel[k + j][v]      k ascending, one chain each
  *
  * The chain of an entry is the same whatever the tile's height, its prefetching and its
- * blocks of k, and so are its bits. */
+ * blocks of k, and so are its bits.  A tile knows neither where its rows lie nor what
+ * becomes of its sums, so that contractions of one shape share it. */
 #include "contract.h"
 #include <string.h>
 
@@ -21,6 +22,7 @@ typedef struct {
 	int  rows;
 	bool far;
 	Val  call, task, row, next;
+	Val  view, list, epilogue;      /* moert_view, moert_rows of the left operand */
 	Val  a[MAX_TILE_ROWS];          /* row pointers at k0 */
 	Val  panel;                     /* at k0 */
 	Val  acc[MAX_TILE_ROWS][MAX_TILE_VECTORS];
@@ -28,22 +30,28 @@ typedef struct {
 	int64_t step_bytes;             /* of the panel, a k-step */
 } Tile;
 
+static Val from_list(Tile *t, size_t field, Val row)
+{
+	return emit_list_entry(t->c->e, ll_field(t->l, t->l->ptr, t->list, field), row);
+}
+
 static void load_rows(Tile *t)
 {
 	Contract *c = t->c;
 	Ll *l = t->l;
 	Val k0 = ll_field(l, l->i64, t->task, offsetof(moert_task, k0));
 	Val skip = ll_mul(l, k0, ll_i64(l, memory_bytes(c->at)));
+	Val first = ll_field(l, l->ptr, t->view, offsetof(moert_view, at));
+	Val stride = ll_field(l, l->i64, t->view, offsetof(moert_view, stride));
 
 	for (int i = 0; i < t->rows; i++) {
 		Val row = ll_add(l, t->row, ll_i64(l, i)), slot = NULL;
 		if (c->slotted)
-			slot = epilogue_slot(c, t->call, row);
+			slot = from_list(t, offsetof(moert_rows, slot), row);
 		if (c->dispatched)
-			row = epilogue_row_token(c, t->call, row);
-		if (c->a->type.level == LV_ONCE)
-			row = NULL;
-		Val at = emit_view_row(c->e, t->call, emit_buffer_of(c->e, c->a), row);
+			row = from_list(t, offsetof(moert_rows, token), row);
+		Val at = c->a->type.level == LV_ONCE ? first
+						     : ll_at(l, first, ll_mul(l, row, stride));
 		if (slot)
 			at = ll_at(l, at, ll_mul(l, slot, ll_i64(l, c->k * memory_bytes(c->at))));
 		t->a[i] = c->kblock ? ll_at(l, at, skip) : at;
@@ -290,7 +298,7 @@ static void leave_unfinished(Tile *t)
 
 /* The sums go through memory into the epilogue, which all heights share: next to the loop
  * over k that costs nothing, and one copy of the epilogue is emitted instead of dozens. */
-static void call_epilogue(Tile *t, Val epilogue)
+static void call_epilogue(Tile *t)
 {
 	Contract *c = t->c;
 	Ll *l = t->l;
@@ -301,20 +309,23 @@ static void call_epilogue(Tile *t, Val epilogue)
 		for (int v = 0; v < c->vectors; v++)
 			ll_store(l, ll_load(l, t->vec, t->acc[i][v], 4),
 				 ll_at_const(l, sums, (i * c->vectors + v) * bytes), 4);
-	ll_call(l, epilogue, (Val[]){t->call, t->task, t->row,
-				     ll_add(l, t->row, ll_i64(l, t->rows)), sums}, 5);
+	Ty types[] = {l->ptr, l->ptr, l->i64, l->i64, l->ptr};
+	Ty type = LLVMFunctionType(l->none, types, COUNT(types), 0);
+	LLVMBuildCall2(l->b, type, t->epilogue,
+		       (Val[]){t->call, t->task, t->row,
+			       ll_add(l, t->row, ll_i64(l, t->rows)), sums}, 5, "");
 }
 
-Val emit_tile(Contract *c, int rows, bool far, Val epilogue)
+static Val tile_function(Contract *c, int rows, bool far, const char *name)
 {
 	Ll *l = &c->e->l;
-	const char *name = arena_printf(c->e->arena, "%s.%dx%d.%s",
-					attr_get_str(c->kernel, "name", "contract"), rows,
-					c->vectors, far ? "far" : "near");
-	Val fn = ll_function(l, name, l->none, (Ty[]){l->ptr, l->ptr, l->i64, l->ptr}, 4, true);
+	Ty args[] = {l->ptr, l->ptr, l->i64, l->ptr, l->ptr, l->ptr, l->ptr};
+	Val fn = ll_function(l, name, l->none, args, COUNT(args), true);
 	Tile t = {.c = c, .l = l, .rows = rows, .far = far, .call = LLVMGetParam(fn, 0),
 		  .task = LLVMGetParam(fn, 1), .row = LLVMGetParam(fn, 2),
-		  .next = LLVMGetParam(fn, 3), .vec = ll_vec(l->f32, c->e->lanes)};
+		  .next = LLVMGetParam(fn, 3), .view = LLVMGetParam(fn, 4),
+		  .list = LLVMGetParam(fn, 5), .epilogue = LLVMGetParam(fn, 6),
+		  .vec = ll_vec(l->f32, c->e->lanes)};
 
 	ll_attr(l, fn, LLVMAttributeFunctionIndex, "noinline", 0);
 	t.step_bytes = (int64_t)c->vectors * c->e->lanes * c->dot->kpack * memory_bytes(c->bt);
@@ -323,7 +334,27 @@ Val emit_tile(Contract *c, int rows, bool far, Val epilogue)
 	emit_sum(&t);
 	if (c->kblock)
 		leave_unfinished(&t);
-	call_epilogue(&t, epilogue);
+	call_epilogue(&t);
 	LLVMBuildRetVoid(l->b);
 	return fn;
+}
+
+/* All that the code above asks of the contraction; its dot follows from the types. */
+static const char *tile_name(const Contract *c, int rows, bool far)
+{
+	const char *from = c->a->type.level == LV_ONCE ? "once" : c->slotted ? "slots"
+			   : c->dispatched ? "tokens" : "rows";
+
+	return arena_printf(c->e->arena, "%s.%s.k%lld%s.%s.%dx%d.%s", dtype_info[c->at].name,
+			    dtype_info[c->bt].name, (long long)c->k,
+			    c->kblock ? ".blocks" : "", from, rows, c->vectors,
+			    far ? "far" : "near");
+}
+
+Val emit_tile(Contract *c, int rows, bool far)
+{
+	const char *name = tile_name(c, rows, far);
+	Val known = LLVMGetNamedFunction(c->e->l.mod, name);
+
+	return known ? known : tile_function(c, rows, far, name);
 }
