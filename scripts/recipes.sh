@@ -11,8 +11,6 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 export PATH=$copy/build:$PATH
 tar c --exclude ./build --exclude ./.git . | tar x -C "$copy"
-models=$PWD/../shared/fixtures
-[ -d "$models/olmoe" ] && ln -s "$models/olmoe" "$copy/OLMoE-1B-7B-0924"
 
 # Blocks n.diff and n.sh.
 awk -v to="$copy/" '/^```diff/ { out = to (++n) ".diff"; next }
