@@ -88,6 +88,39 @@ uint16_t double_to_f16(double x)
 	return (uint16_t)(sign | ((bits_of_float((float)y) >> 13) - (112 << 10)));
 }
 
+/* OCP's small formats.  A float8 of `fraction` bits, without infinities. */
+static double small_float(unsigned byte, int fraction, int bias)
+{
+	int e = (int)(byte & 127) >> fraction, ulp = MAX(e, 1) - bias - fraction;
+	double m = (byte & ((1u << fraction) - 1)) + (e > 0 ? 1u << fraction : 0);
+
+	return ldexp(byte & 128 ? -m : m, ulp);
+}
+
+double e4m3_value(unsigned byte)
+{
+	return (byte & 127) == 127 ? NAN : small_float(byte, 3, 7);
+}
+
+double e5m2_value(unsigned byte)
+{
+	if ((byte & 127) < 124)
+		return small_float(byte, 2, 15);
+	return (byte & 127) > 124 ? NAN : byte & 128 ? -INFINITY : INFINITY;
+}
+
+double e8m0_value(unsigned byte)
+{
+	return (byte & 255) == 255 ? NAN : ldexp(1, (int)(byte & 255) - 127);
+}
+
+double fp4_value(unsigned code)
+{
+	static const double magnitude[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+
+	return code & 8 ? -magnitude[code & 7] : magnitude[code & 7];
+}
+
 void load_doubles(Dtype dtype, const void *from, int64_t n, double *to)
 {
 #define LOAD(T, expr)                                                      \

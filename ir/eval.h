@@ -98,6 +98,9 @@ double bf16_to_double(uint16_t);
 uint16_t double_to_bf16(double);
 double f16_to_double(uint16_t);
 uint16_t double_to_f16(double);
+/* Numbers that are only stored in files; fp4: the lower four bits. */
+double e4m3_value(unsigned byte), e5m2_value(unsigned byte), e8m0_value(unsigned byte);
+double fp4_value(unsigned code);
 void   load_doubles(Dtype, const void *from, int64_t n, double *to);
 void   store_doubles(Dtype, const double *from, int64_t n, void *to);
 double round_to(Dtype, double);

@@ -182,3 +182,12 @@ void ref_blockwise(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 		move(outs, to, &args[0], (block * brows + i / a) * bcols + j / b, 1);
 	}
 }
+
+void ref_mxfp4(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
+{
+	out_new(ev, op, 0, args, outs, false);
+	for (int64_t to = 0; to < outs->n; to++) {
+		int byte = (int)args[0].v[to / 2], exponent = (int)args[1].v[to / 32];
+		outs->v[to] = fp4_value(to % 2 ? byte >> 4 : byte) * e8m0_value(exponent);
+	}
+}

@@ -223,6 +223,24 @@ static bool verify_blockwise(Verify *v, const Op *op)
 	return has_type(v, op, &wanted);
 }
 
+static bool verify_mxfp4(Verify *v, const Op *op)
+{
+	Type wanted = op->args[0]->type, s = wanted;
+	int r = s.rank - 2;
+
+	if (!rule(v, r >= 0 && s.dim[r + 1] == 16 && s.dim[r] <= MAX_ELEMS / 32,
+		  "needs blocks of 16 bytes"))
+		return false;
+	s.rank--;
+	if (!rule(v, s.dtype == DT_i32 && type_equal(&s, &op->args[1]->type),
+		  "needs i32 bytes, and an exponent for each block"))
+		return false;
+	wanted.dtype = DT_f32;
+	wanted.rank--;
+	wanted.dim[r] *= 32;
+	return has_type(v, op, &wanted);
+}
+
 static bool verify_unpack(Verify *v, const Op *op)
 {
 	const Panel *p = verify_declared(v, "panel", attr_get_str(op, "panel", ""), -1);
@@ -266,7 +284,8 @@ bool verify_op(Verify *v, const Op *op)
 		[OP_tensor] = verify_tensor,     [OP_state] = verify_state,
 		[OP_next] = verify_next,         [OP_cast] = verify_cast,
 		[OP_index] = verify_index,       [OP_reshape] = verify_reshape,
-		[OP_blockwise] = verify_blockwise, [OP_unpack] = verify_unpack,
+		[OP_blockwise] = verify_blockwise, [OP_mxfp4] = verify_mxfp4,
+		[OP_unpack] = verify_unpack,
 		[OP_experts] = verify_experts,   [OP_group] = verify_group,
 		[OP_dispatch] = verify_dispatch, [OP_collect] = verify_collect,
 		[OP_combine] = verify_combine,   [OP_call] = verify_call,

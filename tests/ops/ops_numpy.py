@@ -183,6 +183,12 @@ def shapes():
     s = rand(2, 3)
     one("blockwise", [("f32[2, 3]", s)], "f32[5, 8]",
         np.kron(s, np.ones((4, 3)))[:5, :8], "{a=4, b=3}")
+    codes = np.array([0, .5, 1, 1.5, 2, 3, 4, 6, -0., -.5, -1, -1.5, -2, -3, -4, -6])
+    b, e = rng.integers(0, 256, (3, 5, 16)), rng.integers(100, 150, (3, 5))
+    b[0] = np.arange(80).reshape(5, 16)
+    one("mxfp4", [("i32[3, 5, 16]", b), ("i32[3, 5]", e)], "f32[3, 160]",
+        (codes[np.stack([b % 16, b // 16], -1)].reshape(3, 5, 32)
+         * 2.0 ** (e[..., None] - 127)).reshape(3, 160))
 
 
 def contractions():

@@ -90,7 +90,8 @@ static void declarations(void)
 }
 
 #define ARGS "%x: f32[T, 4], %b: bool[T], %c: bool, %n: f32, %i: i32[T, 2]," \
-	     " %p: index<8>[T, 2], %b16: bf16[T, 4], %s: f32[S, 4], %k: f32[T, 2, 4]"
+	     " %p: index<8>[T, 2], %b16: bf16[T, 4], %s: f32[S, 4], %k: f32[T, 2, 4]," \
+	     " %m: i32[3, 2, 16], %ms: i32[3, 2]"
 #define DECLARATIONS                                                                     \
 	" experts E0 = 0..4 experts E1 = 4..8 param w: bf16[3, 4] param g: f32[E0, 3, "  \
 	"4]"                                                                             \
@@ -180,6 +181,11 @@ static void types(void)
 	    {"%y = blockwise %k {a=9223372036854775807, b=2} : f32[T, 4, 7]",
 	     "do not cover"},
 	    {"%y = blockwise %x {a=1, b=1} : f32[T, 4]", "the two axes"},
+	    {"%y = mxfp4 %m, %ms : f32[3, 64]", NULL},
+	    {"%y = mxfp4 %m, %ms : f32[3, 32]", "must give f32[3, 64]"},
+	    {"%y = mxfp4 %ms, %m : f32[3, 64]", "blocks of 16 bytes"},
+	    {"%y = mxfp4 %x, %ms : f32[3, 64]", "blocks of 16 bytes"},
+	    {"%y = mxfp4 %m, %m : f32[3, 64]", "an exponent for each block"},
 	    {"%y = neg %x : f32[R2, 4]", "an expert range that does not exist"},
 	    {"%y = neg %x : f64[T, 4]", "f64 is for what exists once"},
 	    {"kernel {kind=map, over=T} { yield }", "a kernel, but no target"},
