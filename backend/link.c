@@ -18,7 +18,7 @@ extern char **environ;
 
 static bool not_written(Diag *diag, const char *path, const char *why)
 {
-	diag_error(diag, (Loc){.file = path}, "cannot be written: %s", why);
+	diag_error(diag, E_cannot_write, (Loc){.file = path}, "cannot be written: %s", why);
 	return false;
 }
 
@@ -91,7 +91,7 @@ static bool run_cc(Diag *diag, char *const *argv)
 		posix_spawnattr_destroy(&group);
 	}
 	if (failed) {
-		diag_error(diag, (Loc){0}, "linking needs the C compiler driver `%s`: %s", argv[0],
+		diag_error(diag, E_linker, (Loc){0}, "linking needs the C compiler driver `%s`: %s", argv[0],
 			   strerror(failed));
 		diag_fix(diag, "install gcc or clang, or use --emit=obj and link yourself");
 		return false;
@@ -103,7 +103,7 @@ static bool run_cc(Diag *diag, char *const *argv)
 	cleanup_child(0);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return true;
-	diag_error(diag, (Loc){0}, "`%s` could not link the library", argv[0]);
+	diag_error(diag, E_linker, (Loc){0}, "`%s` could not link the library", argv[0]);
 	return false;
 }
 

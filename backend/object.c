@@ -108,7 +108,7 @@ static bool refuse(Diag *diag, const Op *op)
 	for (size_t i = 0; i < COUNT(words); i++)
 		if (words[i].kind == op->kind)
 			what = words[i].what;
-	diag_error(diag, op->loc, "%s is not compiled to native code yet", what);
+	diag_error(diag, E_not_compiled, op->loc, "%s is not compiled to native code yet", what);
 	diag_fix(diag, "`moec run --reference` interprets it");
 	return false;
 }

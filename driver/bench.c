@@ -96,8 +96,8 @@ static bool make_inputs(const Runner *r, Arena *a, Calls *c)
 		int64_t n = type_elems(t), all;
 		if (__builtin_mul_overflow(n, t->level == LV_TOKEN ? c->tokens : 1, &n) ||
 		    __builtin_mul_overflow(n, c->sets, &all) || all > INT64_MAX / 16) {
-			diag_error(r->job->diag, (Loc){0}, "%jd tokens are too many",
-				   (intmax_t)c->tokens);
+			diag_error(r->job->diag, E_token_count, (Loc){0},
+				   "%jd tokens are too many", (intmax_t)c->tokens);
 			return false;
 		}
 		c->each[i] = (size_t)n * entry_bytes(t->dtype);
@@ -290,7 +290,7 @@ static bool prepare(Runner *r, Source *s)
 		return layer_failed(job, "start", error, "");
 	if (probe_open(&r->probe, (int)r->b.threads, cache_bytes()))
 		return true;
-	diag_error(job->diag, (Loc){0}, "no memory for the probes");
+	diag_error(job->diag, E_no_memory, (Loc){0}, "no memory for the probes");
 	return false;
 }
 

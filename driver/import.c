@@ -36,13 +36,14 @@ int command_import(const Job *job)
 	if (!source_open(job, &s))
 		return EXIT_INPUT;
 	if (!s.fe.config)
-		diag_error(job->diag, (Loc){.file = job->opt->src}, "not a model's folder");
+		diag_error(job->diag, E_file_kind, (Loc){.file = job->opt->src},
+			   "not a model's folder");
 	else if (source_module(&s))
 		text = fe_import(job->arena, job->diag, &s.fe);
 	if (text) {
 		text = with_head(job, text);
 		if (!compiles(job, &s, text))
-			diag_error(job->diag, (Loc){.file = s.fe.file},
+			diag_error(job->diag, E_no_config, (Loc){.file = s.fe.file},
 				   "this layer cannot be written without config.json");
 		else
 			ok = file_write(job->diag, job->opt->out, text, strlen(text));

@@ -87,8 +87,8 @@ static int find_input(const Job *job, const Region *body, const char *text,
 		if (names[i] && strcmp(names[i], name) == 0)
 			return i;
 	}
-	diag_error(job->diag, (Loc){.file = job->opt->src}, "no input is called `%s`",
-		   name);
+	diag_error(job->diag, E_unknown_input, (Loc){.file = job->opt->src},
+		   "no input is called `%s`", name);
 	const char *near = nearest_name(name, names, body->nargs);
 	if (near)
 		diag_fix(job->diag, "did you mean `%s`?", near);
@@ -127,15 +127,16 @@ static bool read_input(const Job *job, const char *file, const Value *arg, Npy *
 	if (!npy_read(job->arena, job->diag, file, npy))
 		return false;
 	if (npy->is_int == is_float(t->dtype)) {
-		diag_error(job->diag, at, "`%s` needs %s, the file holds %s", arg->name,
-			   npy->is_int ? "float32" : "int32",
+		diag_error(job->diag, E_npy_fit, at, "`%s` needs %s, the file holds %s",
+			   arg->name, npy->is_int ? "float32" : "int32",
 			   npy->is_int ? "int32" : "float32");
 		return false;
 	}
 	if (shape_fits(t, npy, rows))
 		return true;
 	diag_error(
-	    job->diag, at, "`%s` needs the shape %s, the file holds %s", arg->name,
+	    job->diag, E_npy_fit, at, "`%s` needs the shape %s, the file holds %s",
+	    arg->name,
 	    shape_text(job->arena, t->level == LV_TOKEN ? "T" : "", t->rank, t->dim),
 	    shape_text(job->arena, "", npy->rank, npy->dims));
 	return false;
@@ -210,8 +211,9 @@ static bool make_input(const Job *job, const Npy *npy, int64_t tokens, Input *in
 	in->rows = t->level == LV_TOKEN ? tokens : 1;
 	if (__builtin_mul_overflow(in->rows, type_elems(t), &in->n) ||
 	    in->n > INT64_MAX / 16) {
-		diag_error(job->diag, (Loc){0}, "%jd tokens are too many for `%s`",
-			   (intmax_t)tokens, in->name);
+		diag_error(job->diag, E_token_count, (Loc){0},
+			   "%jd tokens are too many for `%s`", (intmax_t)tokens,
+			   in->name);
 		return false;
 	}
 	in->v = NEWN(job->arena, double, (size_t)in->n);
@@ -232,8 +234,9 @@ static bool agree(const Job *job, const char *file, int64_t rows, int64_t *token
 		*said_by = arena_printf(job->arena, "%s holds", file);
 		return true;
 	}
-	diag_error(job->diag, (Loc){.file = file}, "it holds %jd tokens, %s %jd",
-		   (intmax_t)rows, *said_by, (intmax_t)*tokens);
+	diag_error(job->diag, E_token_count, (Loc){.file = file},
+		   "it holds %jd tokens, %s %jd", (intmax_t)rows, *said_by,
+		   (intmax_t)*tokens);
 	return false;
 }
 
@@ -252,7 +255,8 @@ bool inputs_make(const Job *job, const Module *m, Inputs *out)
 		if (to < 0)
 			return false;
 		if (to >= body->nargs) {
-			diag_error(job->diag, (Loc){.file = o->src}, "it has no input");
+			diag_error(job->diag, E_unknown_input, (Loc){.file = o->src},
+				   "it has no input");
 			return false;
 		}
 		files[to] = NEW(job->arena, Npy);

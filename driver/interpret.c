@@ -35,7 +35,8 @@ bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
 	double begin = now_ms();
 	if (!eval_fn(job->arena, m, m->fns, &call, &r, &why)) {
 		if (diag_errors(job->diag) == errors)
-			diag_error(job->diag, (Loc){.file = job->opt->src}, "%s", why);
+			diag_error(job->diag, E_interpreter, (Loc){.file = job->opt->src},
+				   "%s", why);
 		return false;
 	}
 	*out = (Outcome){.nouts = r.nouts - m->nlosses, .nlosses = m->nlosses,

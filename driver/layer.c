@@ -16,7 +16,7 @@
 const Target *need_target(const Job *job)
 {
 	if (!job->opt->target)
-		diag_error(job->diag, (Loc){0},
+		diag_error(job->diag, E_target, (Loc){0},
 			   "this machine is none that moec compiles for");
 	return job->opt->target;
 }
@@ -44,7 +44,8 @@ bool compile_module(const Source *s, Module *m, FILE *dumps)
 	};
 
 	if (m->target && !target) {
-		diag_error(job->diag, (Loc){.file = o->src}, "no target `%s`", m->target);
+		diag_error(job->diag, E_target, (Loc){.file = o->src}, "no target `%s`",
+			   m->target);
 		return false;
 	}
 	if (!target)
@@ -57,7 +58,7 @@ bool compile_module(const Source *s, Module *m, FILE *dumps)
 	run_passes(m, &ctx, &options);
 	if (s->plan && !s->plan->applied && !o->stop_after &&
 	    diag_errors(job->diag) == errors)
-		diag_error(job->diag, (Loc){.file = o->src},
+		diag_error(job->diag, E_plan_setting, (Loc){.file = o->src},
 			   "the plan has no effect: schedule-blocks does not run");
 	return diag_errors(job->diag) == errors;
 }
@@ -86,7 +87,7 @@ static int emit_apart(const Job *job, const Module *m, const char *path)
 	fflush(NULL);
 	pid_t child = fork();
 	if (child < 0) {
-		diag_error(job->diag, (Loc){0}, "cannot start a process: %m");
+		diag_error(job->diag, E_process, (Loc){0}, "cannot start a process: %m");
 		return EXIT_INPUT;
 	}
 	if (child == 0) {
@@ -102,7 +103,8 @@ static int emit_apart(const Job *job, const Module *m, const char *path)
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
 	if (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM) {
-		diag_error(job->diag, (Loc){0}, "the compilation was ended from outside: %s",
+		diag_error(job->diag, E_process, (Loc){0},
+			   "the compilation was ended from outside: %s",
 			   strsignal(WTERMSIG(status)));
 		return EXIT_INPUT;
 	}
@@ -115,8 +117,8 @@ static bool load(const Job *job, const char *path, Layer *l)
 {
 	l->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!l->library) {
-		diag_error(job->diag, (Loc){0}, "cannot load the compiled layer: %s",
-			   dlerror());
+		diag_error(job->diag, E_process, (Loc){0},
+			   "cannot load the compiled layer: %s", dlerror());
 		return false;
 	}
 	const char *symbol = arena_printf(job->arena, "%s_layer", l->m->name);
@@ -138,7 +140,8 @@ bool layer_load(const Job *job, Source *s, Layer *l)
 	if (!l->m || !compile_module(s, l->m, NULL))
 		return false;
 	if (!mkdtemp(folder)) {
-		diag_error(job->diag, (Loc){.file = folder}, "cannot create: %m");
+		diag_error(job->diag, E_cannot_write, (Loc){.file = folder},
+			   "cannot create: %m");
 		return false;
 	}
 	const char *path = arena_printf(job->arena, "%s/layer.so", folder);
@@ -165,8 +168,8 @@ bool layer_failed(const Job *job, const char *what, int error, const char *why)
 {
 	if (error == MOERT_INTERNAL)
 		ice("%s: %s", what, *why ? why : moert_error(error));
-	diag_error(job->diag, (Loc){.file = job->opt->src}, "%s: %s", what,
-		   *why ? why : moert_error(error));
+	diag_error(job->diag, E_refused_call, (Loc){.file = job->opt->src}, "%s: %s",
+		   what, *why ? why : moert_error(error));
 	return false;
 }
 
@@ -202,7 +205,7 @@ static bool enough_memory(const Job *job, const moert_layer *l, bool twice)
 
 	if (!have || need < have - have / 16)
 		return true;
-	diag_error(job->diag, (Loc){.file = job->opt->src},
+	diag_error(job->diag, E_no_memory, (Loc){.file = job->opt->src},
 		   "its weights need %.1f GB of memory, %.1f GB are free", (double)need * 1e-9,
 		   (double)have * 1e-9);
 	return false;
@@ -220,7 +223,7 @@ bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 	if (s->moew) {
 		error = moert_open(l->layer, s->moew, &options, model);
 		if (error)
-			diag_error(job->diag, (Loc){.file = s->moew}, "%s",
+			diag_error(job->diag, E_moew, (Loc){.file = s->moew}, "%s",
 				   without_path(*why ? why : moert_error(error),
 						s->moew));
 		return !error;

@@ -46,13 +46,13 @@ static const char *wanted(Load *x)
 			    t->rank ? shape_text(x->arena, t->rank, t->dim) : "");
 }
 
-static PRINTF(3, 4) bool wrong(Load *x, Loc at, const char *fmt, ...)
+static PRINTF(4, 5) bool wrong(Load *x, DiagCode code, Loc at, const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
 	pthread_mutex_lock(&x->l->lock);
-	diag_error(x->l->diag, at, "%s", arena_vprintf(x->arena, fmt, args));
+	diag_error(x->l->diag, code, at, "%s", arena_vprintf(x->arena, fmt, args));
 	pthread_mutex_unlock(&x->l->lock);
 	va_end(args);
 	x->said = true;
@@ -67,10 +67,12 @@ static void missing(Load *x, Loc at, const char *name)
 		"any of the %d files", files);
 
 	if (files == 1)
-		wrong(x, at, "%s needs `%s`, which is not in the file", who(x), name);
+		wrong(x, E_tensor_missing, at, "%s needs `%s`, which is not in the file",
+		      who(x), name);
 	else
-		wrong(x, at, "%s needs `%s`, which is in none of the %d files", who(x),
-		      name, files);
+		wrong(x, E_tensor_missing, at,
+		      "%s needs `%s`, which is in none of the %d files", who(x), name,
+		      files);
 	const char *near = n < 20000 ? nearest_name(name, names, n) : NULL;
 	if (near)
 		diag_fix(x->l->diag, "did you mean `%s`, which is in %s?", near, where);
@@ -104,7 +106,7 @@ static bool find_tensor(Load *x, Loc at, const char *name, Dtype to, View *v)
 		return false;
 	}
 	if (!converts(t->dtype, to))
-		return wrong(x, at,
+		return wrong(x, E_tensor_type, at,
 			     "%s, but `%s` is stored as %s, which moec does not read "
 			     "into %s",
 			     wanted(x), name, t->type, dtype_info[to].name);
@@ -130,7 +132,7 @@ static void *allocate(Load *x, int64_t n, size_t size)
 	void *p = malloc((size_t)n * size + 1);
 
 	if (!p)
-		wrong(x, x->p->loc, "no memory for %s", who(x));
+		wrong(x, E_no_memory, x->p->loc, "no memory for %s", who(x));
 	else
 		vec_push(x->arena, &x->owned, p);
 	return p;
@@ -248,7 +250,7 @@ static bool fits(Load *x, Loc at, const View *v, const char *given)
 	    memcmp(v->dim, t->dim, (size_t)t->rank * sizeof *t->dim) == 0)
 		return true;
 	pthread_mutex_lock(&x->l->lock);
-	wrong(x, at, "%s, %s %s", wanted(x), given,
+	wrong(x, E_tensor_shape, at, "%s, %s %s", wanted(x), given,
 	      shape_text(x->arena, v->rank, v->dim));
 	if (v->rank == 2 && t->rank == 2 && v->dim[0] == t->dim[1] &&
 	    v->dim[1] == t->dim[0])
@@ -281,8 +283,9 @@ static const void *tensor_for_eval(void *ctx, const char *name, const Type *t)
 	if (v.rank == t->rank &&
 	    memcmp(v.dim, t->dim, (size_t)v.rank * sizeof *v.dim) == 0)
 		return settle(x, t, v);
-	wrong(x, x->p->loc, "%s reads `%s` as %s, but it is %s", who(x), name,
-	      shape_text(x->arena, t->rank, t->dim), shape_text(x->arena, v.rank, v.dim));
+	wrong(x, E_tensor_shape, x->p->loc, "%s reads `%s` as %s, but it is %s", who(x),
+	      name, shape_text(x->arena, t->rank, t->dim),
+	      shape_text(x->arena, v.rank, v.dim));
 	return NULL;
 }
 
@@ -294,7 +297,7 @@ static const void *evaluate(Load *x, const Fn *fn, Loc at)
 
 	if (!eval_fn(x->arena, x->l->m, fn, &call, &r, &why)) {
 		if (!x->said)
-			wrong(x, at, "%s cannot be read: %s", who(x), why);
+			wrong(x, E_cannot_read, at, "%s cannot be read: %s", who(x), why);
 		return NULL;
 	}
 	const Tensor *y = &r.outs[0];

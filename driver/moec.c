@@ -50,7 +50,7 @@ static int find_command(const char *name)
 	for (int i = 0; i < COMMAND_COUNT; i++)
 		if (strcmp(command_names[i], name) == 0)
 			return i;
-	usage_error(nearest_name(name, command_names, COMMAND_COUNT),
+	usage_error(E_unknown_option, nearest_name(name, command_names, COMMAND_COUNT),
 		    name[0] == '-' ? "no option '%s'" : "no command '%s'", name);
 	return -1;
 }
@@ -71,7 +71,9 @@ static int run_with(Arena *arena, int argc, char **argv)
 	Job job = {.arena = arena, .diag = diag_new(arena, stderr), .number = number,
 		   .opt = &options, .command = command_line(arena, argc, argv)};
 	ice_context("none", job.command);
-	return outputs_fit(&job) ? run_command[number](&job) : EXIT_INPUT;
+	int status = outputs_fit(&job) ? run_command[number](&job) : EXIT_INPUT;
+	diag_end(job.diag);
+	return status;
 }
 
 static void end(int number)
@@ -113,8 +115,8 @@ int main(int argc, char **argv)
 		arena_free(arena);
 	}
 	if (fflush(stdout) != 0 || ferror(stdout)) {
-		fprintf(stderr, "moec: error: cannot write standard output: %s\n",
-			strerror(errno));
+		fprintf(stderr, "moec: error: cannot write standard output: %s [%s]\n",
+			strerror(errno), diag_info[E_cannot_write].code);
 		return status ? status : EXIT_INPUT;
 	}
 	return status;

@@ -50,7 +50,7 @@ typedef struct {
 bool options_parse(Arena *, CommandNumber, int argc, char **argv, Options *);
 void options_help(CommandNumber);
 /* A mistake in the command line; near: the name that was perhaps meant, or NULL. */
-void usage_error(const char *near, const char *fmt, ...) PRINTF(2, 3);
+void usage_error(DiagCode code, const char *near, const char *fmt, ...) PRINTF(3, 4);
 extern const char *const command_names[COMMAND_COUNT];
 
 /* source.c: SRC and --weights together */

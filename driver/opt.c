@@ -15,7 +15,8 @@ int command_opt(const Job *job)
 	if (s.is_mir)
 		m = source_module(&s);
 	else
-		diag_error(job->diag, (Loc){.file = job->opt->src}, "not a .mir file");
+		diag_error(job->diag, E_file_kind, (Loc){.file = job->opt->src},
+			   "not a .mir file");
 	if (m && compile_module(&s, m, NULL))
 		ok = write_ir(job, m);
 	source_close(&s);

@@ -47,14 +47,14 @@ static const struct { const char *args, *example, *help; } commands[] = {
 
 static const char *const emit_names[] = {"lib", "obj", "asm", "llvm", "ir", "header"};
 
-void usage_error(const char *near, const char *fmt, ...)
+void usage_error(DiagCode code, const char *near, const char *fmt, ...)
 {
 	Arena *arena = arena_new();
 	va_list args;
 
 	va_start(args, fmt);
-	fprintf(stderr, "moec: error: %s\n",
-		printable(arena, arena_vprintf(arena, fmt, args)));
+	fprintf(stderr, "moec: error: %s [%s]\n",
+		printable(arena, arena_vprintf(arena, fmt, args)), diag_info[code].code);
 	va_end(args);
 	if (near)
 		fprintf(stderr, "  fix: did you mean `%s`?\n", near);
@@ -93,7 +93,8 @@ static bool read_number(const char *s, uint64_t most, uint64_t *out)
 
 static bool bad_value(const OptionInfo *o, const char *value, const char *wanted)
 {
-	usage_error(NULL, "%s takes %s, not '%s'", o->name, wanted, value);
+	usage_error(E_option_value, NULL, "%s takes %s, not '%s'", o->name, wanted,
+		    value);
 	return false;
 }
 
@@ -133,8 +134,8 @@ static bool parse_name(const OptionInfo *o, const char *value, const char *what,
 	for (int i = 0; i < n; i++)
 		if (strcmp(names[i], value) == 0)
 			return true;
-	usage_error(nearest_name(value, names, n), "%s: no %s '%s'", o->name, what,
-		    value);
+	usage_error(E_unknown_option, nearest_name(value, names, n), "%s: no %s '%s'",
+		    o->name, what, value);
 	return false;
 }
 
@@ -163,7 +164,7 @@ static bool parse_pass(Arena *a, const OptionInfo *o, const char *value)
 		return false;
 	if (o->kind != SKIP || !(pass_find(value)->flags & PASS_NEEDED))
 		return true;
-	usage_error(NULL, "%s: '%s' cannot be skipped", o->name, value);
+	usage_error(E_option_value, NULL, "%s: '%s' cannot be skipped", o->name, value);
 	return false;
 }
 
@@ -176,8 +177,9 @@ static bool parse_passes(Arena *a, const OptionInfo *o, const char *value, Names
 		if (!parse_pass(a, o, name))
 			return false;
 		if (!pass_find(name)->run) {
-			usage_error(NULL, "%s: '%s' gives no IR, use `moec compile`",
-				    o->name, name);
+			usage_error(E_option_value, NULL,
+				    "%s: '%s' gives no IR, use `moec compile`", o->name,
+				    name);
 			return false;
 		}
 		vec_push(a, *out, name);
@@ -244,8 +246,8 @@ static const OptionInfo *find_option(CommandNumber number, const char *name)
 			return &options[i];
 		names[n++] = options[i].name;
 	}
-	usage_error(nearest_name(name, names, n), "`moec %s` has no option '%s'",
-		    command_names[number], name);
+	usage_error(E_unknown_option, nearest_name(name, names, n),
+		    "`moec %s` has no option '%s'", command_names[number], name);
 	return NULL;
 }
 
@@ -260,7 +262,7 @@ static bool parse_option(Arena *a, CommandNumber number, char **argv, int argc, 
 	if (!o)
 		return false;
 	if (!o->argument && equals) {
-		usage_error(NULL, "%s takes no value", name);
+		usage_error(E_option_count, NULL, "%s takes no value", name);
 		return false;
 	}
 	if (!o->argument)
@@ -268,7 +270,8 @@ static bool parse_option(Arena *a, CommandNumber number, char **argv, int argc, 
 	if (equals)
 		return parse_value(a, o, equals + 1, out);
 	if (*i + 1 >= argc) {
-		usage_error(NULL, "%s needs a value: %s", name, o->argument);
+		usage_error(E_option_count, NULL, "%s needs a value: %s", name,
+			    o->argument);
 		return false;
 	}
 	return parse_value(a, o, argv[++*i], out);
@@ -280,15 +283,19 @@ static bool consistent(CommandNumber number, const Options *o)
 	const char *name = command_names[number];
 
 	if (*commands[number].args && !o->src)
-		usage_error(NULL, "`moec %s` needs %s", name, commands[number].args);
+		usage_error(E_option_count, NULL, "`moec %s` needs %s", name,
+			    commands[number].args);
 	else if (o->src && !*o->src)
-		usage_error(NULL, "`moec %s` needs %s, not ''", name, commands[number].args);
+		usage_error(E_option_count, NULL, "`moec %s` needs %s, not ''", name,
+			    commands[number].args);
 	else if ((number == COMMAND_pack || number == COMMAND_import) && !o->out)
-		usage_error(NULL, "`moec %s` needs -o OUT", name);
+		usage_error(E_option_count, NULL, "`moec %s` needs -o OUT", name);
 	else if (o->reference && o->check)
-		usage_error(NULL, "--reference and --check exclude each other");
+		usage_error(E_options_conflict, NULL,
+			    "--reference and --check exclude each other");
 	else if (o->stop_after && o->emit && strcmp(o->emit, "ir") != 0)
-		usage_error(NULL, "--stop-after writes IR, not --emit=%s", o->emit);
+		usage_error(E_options_conflict, NULL,
+			    "--stop-after writes IR, not --emit=%s", o->emit);
 	else
 		return true;
 	return false;
@@ -307,7 +314,7 @@ bool options_parse(Arena *a, CommandNumber number, int argc, char **argv, Option
 			if (!parse_option(a, number, argv, argc, &i, out))
 				return false;
 		} else if (out->src || !*commands[number].args) {
-			usage_error(NULL, "`moec %s` takes no %s '%s'",
+			usage_error(E_option_count, NULL, "`moec %s` takes no %s '%s'",
 				    command_names[number],
 				    out->src ? "further" : "argument", arg);
 			return false;

@@ -21,12 +21,13 @@ static bool fits(const Job *job, const char *path)
 	if (!path || stat(path, &st) != 0)
 		return true;
 	if (S_ISDIR(st.st_mode)) {
-		diag_error(job->diag, (Loc){.file = path}, "cannot be written: it is a folder");
+		diag_error(job->diag, E_cannot_write, (Loc){.file = path},
+			   "cannot be written: it is a folder");
 		return false;
 	}
 	bool input = (job->number != COMMAND_opt && same(&st, o->src)) || same(&st, o->weights);
 	if (S_ISREG(st.st_mode) && input)
-		diag_error(job->diag, (Loc){.file = path},
+		diag_error(job->diag, E_cannot_write, (Loc){.file = path},
 			   "cannot be written: it is what is read");
 	return !(S_ISREG(st.st_mode) && input);
 }

@@ -22,7 +22,7 @@ static bool write_moew(const Job *job, Source *s, Server *server)
 	    moert_pack(&layer.layer, 1, server_get, server, job->opt->out, &options);
 	cleanup_forget(beside);
 	if (error && diag_errors(job->diag) == errors)
-		diag_error(job->diag, (Loc){.file = job->opt->out}, "%s",
+		diag_error(job->diag, E_cannot_write, (Loc){.file = job->opt->out}, "%s",
 			   without_path(*why ? why : moert_error(error), job->opt->out));
 	layer_unload(&layer);
 	return !error;
@@ -38,7 +38,8 @@ int command_pack(const Job *job)
 		return EXIT_INPUT;
 	const Module *m = source_module(&s);
 	if (m && s.moew) {
-		diag_error(job->diag, (Loc){.file = s.moew}, "it is packed already");
+		diag_error(job->diag, E_file_kind, (Loc){.file = s.moew},
+			   "it is packed already");
 	} else if (m) {
 		server_open(&server, job, m, source_weights(&s, m), false);
 		ok = write_moew(job, &s, &server);

@@ -86,7 +86,7 @@ int command_run(const Job *job)
 		return EXIT_INPUT;
 	Module *m = source_module(&s);
 	if (m && s.moew && (o->reference || o->check)) {
-		diag_error(job->diag, (Loc){.file = s.moew},
+		diag_error(job->diag, E_file_kind, (Loc){.file = s.moew},
 			   "packed weights cannot be interpreted");
 		diag_fix(job->diag, "give the model's own files with --weights");
 		m = NULL;

@@ -42,15 +42,16 @@ static void *derive(Server *s, const Fn *fn, const Param *p, int64_t expert)
 	void *to = NULL;
 
 	if (!eval_fn(a, &m, fn, &call, &r, &why))
-		diag_error(s->job->diag, p->loc, "`%s` cannot be computed: %s", p->name,
-			   why);
+		diag_error(s->job->diag, E_interpreter, p->loc,
+			   "`%s` cannot be computed: %s", p->name, why);
 	else if (r.outs[0].n != n)
 		ice("@%s gives %jd entries for %jd", fn->name, (intmax_t)r.outs[0].n,
 		    (intmax_t)n);
 	else if (!size_mul((size_t)n, (size_t)dtype_info[p->type.dtype].bits / 8,
 			   &bytes) ||
 		 !(to = malloc(bytes + 1)))
-		diag_error(s->job->diag, p->loc, "no memory for `%s`", p->name);
+		diag_error(s->job->diag, E_no_memory, p->loc, "no memory for `%s`",
+			   p->name);
 	else
 		store_doubles(p->type.dtype, r.outs[0].v, n, to);
 	arena_free(a);

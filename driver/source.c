@@ -91,14 +91,14 @@ static bool choose_family(Source *s)
 	}
 	const char *type = model_type(s->fe.config, 0);
 	if (!type) {
-		diag_error(job->diag, whole(s->fe.config_file), "%s",
+		diag_error(job->diag, E_model_type, whole(s->fe.config_file), "%s",
 			   !json_is_object(s->fe.config) ? "not an object"
 			   : json_object_get(s->fe.config, "model_type")
 				   ? "`model_type` is not a string"
 				   : "`model_type` is missing");
 		return false;
 	}
-	diag_error(job->diag, whole(s->fe.config_file),
+	diag_error(job->diag, E_model_type, whole(s->fe.config_file),
 		   "`model_type` is `%s`, of which moec has no family", type);
 	const char *near = nearest_name(type, known.at, known.n);
 	if (near)
@@ -139,7 +139,8 @@ static bool open_checkpoint(Source *s, const char *path)
 	const Job *job = s->job;
 
 	if (ends_with(path, ".gguf")) {
-		diag_error(job->diag, whole(path), "GGUF files cannot be read yet");
+		diag_error(job->diag, E_gguf, whole(path),
+			   "GGUF files cannot be read yet");
 		return false;
 	}
 	s->checkpoint = checkpoint_open(job->arena, job->diag, path);
@@ -160,7 +161,7 @@ static bool open_weights(Source *s)
 		s->moew = path;
 		if (stat(path, &st) == 0)
 			return true;
-		diag_error(job->diag, whole(path), "cannot open: %m");
+		diag_error(job->diag, E_cannot_read, whole(path), "cannot open: %m");
 		return false;
 	}
 	if (path)
@@ -191,7 +192,7 @@ static bool open_moe(Source *s, const char *path)
 		return true;
 	if (job->opt->weights && is_folder(job->opt->weights))
 		return read_config(s, job->opt->weights);
-	diag_error(job->diag, whole(path),
+	diag_error(job->diag, E_no_config, whole(path),
 		   "it holds the family `%s`: a model folder is needed",
 		   c.families.at[0]);
 	diag_fix(job->diag, "--weights DIR, where DIR holds config.json");
@@ -206,7 +207,8 @@ static bool open_source(Source *s)
 	if (is_folder(path))
 		return read_config(s, path) && choose_family(s);
 	if (ends_with(path, ".gguf")) {
-		diag_error(job->diag, whole(path), "GGUF files cannot be read yet");
+		diag_error(job->diag, E_gguf, whole(path),
+			   "GGUF files cannot be read yet");
 		return false;
 	}
 	if (!ends_with(path, ".mir"))
@@ -233,7 +235,8 @@ static bool open_plan(Source *s)
 			return false;
 		name = NULL;
 	} else if (s->is_mir) {
-		diag_error(job->diag, whole(s->fe.file), "IR text holds no plans");
+		diag_error(job->diag, E_file_kind, whole(s->fe.file),
+			   "IR text holds no plans");
 		return false;
 	}
 	s->plan = fe_plan(job->arena, job->diag, &fe, name);
@@ -276,10 +279,10 @@ static Module *parse_ir(Source *s, Diag *diag)
 	if (!m)
 		return NULL;
 	if (!verify(m, &why))
-		diag_error(diag, whole(s->fe.file), "%s", why);
+		diag_error(diag, E_ir_rule, whole(s->fe.file), "%s", why);
 	else if (!is_c_name(m->name))
-		diag_error(diag, whole(s->fe.file), "the module's name `%s` is no name of C",
-			   m->name);
+		diag_error(diag, E_ir_name, whole(s->fe.file),
+			   "the module's name `%s` is no name of C", m->name);
 	else {
 		if (m->target)
 			ice_input(s->fe.file);

@@ -96,8 +96,8 @@ static void *random_matrix(Weights *w, const Param *p, int64_t expert)
 	arena_free(a);
 	if (!to) {
 		pthread_mutex_lock(&w->loader.lock);
-		diag_error(w->loader.diag, p->loc, "no memory for `%s` of %zu bytes",
-			   p->name, bytes);
+		diag_error(w->loader.diag, E_no_memory, p->loc,
+			   "no memory for `%s` of %zu bytes", p->name, bytes);
 		pthread_mutex_unlock(&w->loader.lock);
 	} else if (p->has_init)
 		fill(p, n, to);

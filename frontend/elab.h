@@ -218,8 +218,8 @@ typedef struct Elab {
 
 /* elab_diag.c: the texts.  Each error is printed at the user's own line (with a note for
  * what lies in std.moe); `fix` may be NULL. */
-void        say(Elab *, Loc, const char *fix, const char *fmt, ...) PRINTF(4, 5);
-void        stop_all(Elab *, Loc, const char *fix, const char *fmt, ...) PRINTF(4, 5);
+void say(Elab *, DiagCode, Loc, const char *fix, const char *fmt, ...) PRINTF(5, 6);
+void stop_all(Elab *, DiagCode, Loc, const char *fix, const char *fmt, ...) PRINTF(5, 6);
 Loc         user_loc(Elab *, Loc);      /* the line of the user's file behind a place */
 const char *fix_near(Elab *, const char *name, const char *const *names, int n);
 const char *shape_words(Elab *, const Type *);           /* [8, 64] */

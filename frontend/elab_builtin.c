@@ -112,8 +112,8 @@ static bool read_args(Elab *e, const Builtin *b, const Node *call, Args *args)
 			named++;
 		} else if (named || place >= 4 || !b->names[place] ||
 			   strcmp(b->names[place], "over") == 0) {
-			say(e, k->loc, NULL, "%s takes %d argument%s", b->name, b->max,
-			    b->max == 1 ? "" : "s");
+			say(e, E_argument_count, k->loc, NULL, "%s takes %d argument%s",
+			    b->name, b->max, b->max == 1 ? "" : "s");
 			return false;
 		}
 		if (place < 0) {
@@ -121,7 +121,7 @@ static bool read_args(Elab *e, const Builtin *b, const Node *call, Args *args)
 			while (n < 4 && b->names[n])
 				n++;
 			const char *fix = fix_near(e, k->s, b->names, n);
-			say(e, k->loc,
+			say(e, E_unknown_argument, k->loc,
 			    fix ? fix
 				: arena_printf(e->a, "it has %s",
 					       list_text(e, b->names, n)),
@@ -129,7 +129,8 @@ static bool read_args(Elab *e, const Builtin *b, const Node *call, Args *args)
 			return false;
 		}
 		if (args->node[place]) {
-			say(e, k->loc, NULL, "`%s` is given twice", b->names[place]);
+			say(e, E_argument_twice, k->loc, NULL, "`%s` is given twice",
+			    b->names[place]);
 			return false;
 		}
 		args->node[place] = k->kind == N_NAMED ? k->kids[0] : k;
@@ -137,8 +138,8 @@ static bool read_args(Elab *e, const Builtin *b, const Node *call, Args *args)
 	}
 	for (int i = 0; i < b->min; i++)
 		if (!args->node[i]) {
-			say(e, call->loc, NULL, "%s lacks its argument `%s`", b->name,
-			    b->names[i]);
+			say(e, E_argument_count, call->loc, NULL,
+			    "%s lacks its argument `%s`", b->name, b->names[i]);
 			return false;
 		}
 	return true;
@@ -175,7 +176,7 @@ static Val width_value(Elab *e, Loc loc)
 	for (Frame *f = e->frame; f; f = f->layout ? f->caller : NULL)
 		if (f->width.kind == V_NUM)
 			return f->width;
-	say(e, loc, NULL,
+	say(e, E_misplaced_word, loc, NULL,
 	    "`width` is the length of the first argument, which is no vector here");
 	return val_poison();
 }
@@ -184,7 +185,7 @@ static Val config_value(Elab *e, Loc loc)
 {
 	if (e->opt->config)
 		return (Val){.kind = V_JSON, .json = e->opt->config};
-	say(e, loc, "name the model's folder: `--weights DIR`",
+	say(e, E_no_config, loc, "name the model's folder: `--weights DIR`",
 	    "`config` is a model's config.json, and there is none");
 	return val_poison();
 }

@@ -44,7 +44,8 @@ static const char *params_text(Elab *e, const Node *def, int n)
 static bool set_arg(Elab *e, CallArgs *c, int place, Val v, Loc loc)
 {
 	if (c->given[place]) {
-		say(e, loc, NULL, "`%s` is given twice", c->def->kids[place]->s);
+		say(e, E_argument_twice, loc, NULL, "`%s` is given twice",
+		    c->def->kids[place]->s);
 		return false;
 	}
 	c->given[place] = true;
@@ -66,7 +67,7 @@ static bool named_arg(Elab *e, CallArgs *c, const Node *k)
 	for (int i = 0; i < c->n; i++)
 		names[i] = c->def->kids[i]->s;
 	const char *fix = fix_near(e, k->s, names, c->n);
-	say(e, k->loc, fix ? fix : params_text(e, c->def, c->n),
+	say(e, E_unknown_argument, k->loc, fix ? fix : params_text(e, c->def, c->n),
 	    "%s has no argument `%s`", c->def->s, k->s);
 	return false;
 }
@@ -89,8 +90,8 @@ static bool defaults(Elab *e, CallArgs *c, Loc loc)
 		c->arg[i] = eval(e, p->kids[0]);
 		c->given[i] = true;
 		if (c->arg[i].kind == V_IR) {
-			say(e, p->loc, NULL, "the default of `%s` must be a constant",
-			    p->s);
+			say(e, E_not_constant, p->loc, NULL,
+			    "the default of `%s` must be a constant", p->s);
 			ok = false;
 		}
 	}
@@ -103,11 +104,11 @@ static bool match(Elab *e, CallArgs *c, const Node *call, const Val *first)
 	int place = 0, nargs = call->kind == N_CALL ? call->nkids : 1;
 
 	if (c->n > MAX_ARGS) {
-		say(e, c->def->loc, NULL, "more than %d parameters", MAX_ARGS);
+		say(e, E_limit, c->def->loc, NULL, "more than %d parameters", MAX_ARGS);
 		return false;
 	}
 	if (first && c->n == 0) {
-		say(e, call->loc, "its first parameter is the token",
+		say(e, E_parameters, call->loc, "its first parameter is the token",
 		    "%s has no parameter", c->def->s);
 		return false;
 	}
@@ -119,7 +120,7 @@ static bool match(Elab *e, CallArgs *c, const Node *call, const Val *first)
 			if (!named_arg(e, c, k))
 				return false;
 		} else if (place >= c->n) {
-			say(e, k->loc, params_text(e, c->def, c->n),
+			say(e, E_argument_count, k->loc, params_text(e, c->def, c->n),
 			    "%s takes %d argument%s%s", c->def->s, c->n - (first != NULL),
 			    c->n - (first != NULL) == 1 ? "" : "s",
 			    first ? " besides the token" : "");
@@ -132,7 +133,7 @@ static bool match(Elab *e, CallArgs *c, const Node *call, const Val *first)
 		return false;
 	for (int i = 0; i < c->n; i++)
 		if (!c->given[i]) {
-			say(e, call->loc, params_text(e, c->def, c->n),
+			say(e, E_argument_count, call->loc, params_text(e, c->def, c->n),
 			    "%s lacks its argument `%s`", c->def->s, c->def->kids[i]->s);
 			return false;
 		}
@@ -152,16 +153,18 @@ static bool may_call(Elab *e, const Node *def, Loc loc)
 
 	for (Frame *f = e->frame; f; f = f->caller, depth++)
 		if (f->def == def) {
-			say(e, loc, NULL, "%s calls itself; there is no recursion",
-			    def->s);
+			say(e, E_recursion, loc, NULL,
+			    "%s calls itself; there is no recursion", def->s);
 			return false;
 		}
 	if (depth >= MAX_FRAMES) {
-		say(e, loc, NULL, "calls are nested more than %d deep", MAX_FRAMES);
+		say(e, E_limit, loc, NULL, "calls are nested more than %d deep",
+		    MAX_FRAMES);
 		return false;
 	}
 	if (++e->ncalls > MAX_CALLS) {
-		stop_all(e, loc, NULL, "more than %d calls of functions", MAX_CALLS);
+		stop_all(e, E_limit, loc, NULL, "more than %d calls of functions",
+			 MAX_CALLS);
 		return false;
 	}
 	return true;
@@ -287,8 +290,8 @@ static int run_body(Elab *e, const CallArgs *c, Frame *f, Layer *names, bool own
 	f->caller->effects = f->caller->effects || f->effects;
 	f->caller->params = f->caller->params || f->params;
 	if (!f->returned && e->errors == errors && !e->fatal)
-		say(e, c->def->loc, "end it with `return`", "%s returns nothing",
-		    c->def->s);
+		say(e, E_no_return, c->def->loc, "end it with `return`",
+		    "%s returns nothing", c->def->s);
 	if (!f->returned)
 		f->nret = 0;
 	if (names)
@@ -336,7 +339,7 @@ int call_function(Elab *e, const Node *def, Unit *unit, const Node *call,
 	up->params = false;
 	int n = run_body(e, &c, f, names, own, outs);
 	if (c.instance && !up->params && n >= 0)
-		say(e, c.instance_loc, "leave `name:` out",
+		say(e, E_parameters, c.instance_loc, "leave `name:` out",
 		    "%s owns no parameters that could be named", def->s);
 	up->params = up->params || had;
 	return n;
@@ -348,10 +351,10 @@ static void say_no_function(Elab *e, const Node *callee)
 	const char *const *names = function_names(e, &n);
 
 	if (scope_find(e->frame->scope, NULL, callee->s))
-		say(e, callee->loc, NULL, "`%s` is a value and cannot be called",
-		    callee->s);
+		say(e, E_not_callable, callee->loc, NULL,
+		    "`%s` is a value and cannot be called", callee->s);
 	else
-		say(e, callee->loc, fix_near(e, callee->s, names, n),
+		say(e, E_unknown_function, callee->loc, fix_near(e, callee->s, names, n),
 		    "there is no function `%s`", callee->s);
 }
 
@@ -367,7 +370,8 @@ int call_node(Elab *e, const Node *call, Val *outs)
 		return 1;
 	}
 	if (callee->kind != N_NAME) {
-		say(e, callee->loc, NULL, "only a function can be called");
+		say(e, E_not_callable, callee->loc, NULL,
+		    "only a function can be called");
 		return -1;
 	}
 	if ((def = function_find(e, callee->s, &unit)))

@@ -149,7 +149,8 @@ void check_causal(Elab *e, Layer *l)
 				found = op;
 		if (!found)
 			continue;
-		say(e, l->causal_loc, "drop `causal`, or do without capacity",
+		say(e, E_not_causal, l->causal_loc,
+		    "drop `causal`, or do without capacity",
 		    "not causal: the output depends on other tokens through %s (%s)",
 		    over_text(e, found), place_text(e, found));
 		return;

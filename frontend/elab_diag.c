@@ -31,7 +31,8 @@ static bool said_before(Elab *e, Loc loc, const char *text)
 	return false;
 }
 
-static void vsay(Elab *e, Loc loc, const char *fix, const char *fmt, va_list args)
+static void vsay(Elab *e, DiagCode code, Loc loc, const char *fix, const char *fmt,
+		 va_list args)
 {
 	const char *text;
 	Loc user = user_loc(e, loc);
@@ -44,31 +45,31 @@ static void vsay(Elab *e, Loc loc, const char *fix, const char *fmt, va_list arg
 		return;
 	if (e->said.n > MAX_ERRORS)
 		e->fatal = true;
-	diag_error(e->d, user, "%s", text);
+	diag_error(e->d, code, user, "%s", text);
 	if (fix)
 		diag_fix(e->d, "%s", fix);
 	if (in_std(e, loc) && e->frame->caller && in_std(e, e->frame->call))
 		diag_note(e->d, loc, "it happens here");
 }
 
-void say(Elab *e, Loc loc, const char *fix, const char *fmt, ...)
+void say(Elab *e, DiagCode code, Loc loc, const char *fix, const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
-	vsay(e, loc, fix, fmt, args);
+	vsay(e, code, loc, fix, fmt, args);
 	va_end(args);
 }
 
 /* For bounds: said even in a trial, because nothing runs afterwards. */
-void stop_all(Elab *e, Loc loc, const char *fix, const char *fmt, ...)
+void stop_all(Elab *e, DiagCode code, Loc loc, const char *fix, const char *fmt, ...)
 {
 	int mute = e->mute;
 	va_list args;
 
 	e->mute = 0;
 	va_start(args, fmt);
-	vsay(e, loc, fix, fmt, args);
+	vsay(e, code, loc, fix, fmt, args);
 	va_end(args);
 	e->mute = mute;
 	e->fatal = true;

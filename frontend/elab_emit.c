@@ -20,7 +20,7 @@ Op *op_start(Elab *e, OpKind kind, int nargs, Value **args, int nouts, Loc loc)
 static bool count(Elab *e, Loc loc)
 {
 	if (++e->ops > e->max_ops && !e->fatal)
-		stop_all(e, loc, "use `repeat`, or fewer rounds",
+		stop_all(e, E_limit, loc, "use `repeat`, or fewer rounds",
 			 "this unrolls into more than %jd operations",
 			 (intmax_t)e->max_ops);
 	return !e->fatal;
@@ -36,13 +36,13 @@ Value *op_finish(Elab *e, Op *op)
 	if (!count(e, op->loc))
 		return NULL;
 	if (!infer_op(module(e), op, &why)) {
-		say(e, op->loc, NULL, "%s", why);
+		say(e, E_types, op->loc, NULL, "%s", why);
 		return NULL;
 	}
 	for (int i = 0; i < op->nouts; i++)
 		for (int d = 0; d < op->outs[i]->type.rank; d++)
 			if (op->outs[i]->type.dim[d] > MAX_DIM) {
-				say(e, op->loc, NULL,
+				say(e, E_limit, op->loc, NULL,
 				    "an axis of more than 2^31 entries");
 				return NULL;
 			}
@@ -55,7 +55,8 @@ Value *op_typed(Elab *e, Op *op, Type type)
 	int64_t n;
 
 	if (!shape_elems(type.dim, type.rank, &n)) {
-		say(e, op->loc, NULL, "a tensor of %s entries", shape_words(e, &type));
+		say(e, E_limit, op->loc, NULL, "a tensor of %s entries",
+		    shape_words(e, &type));
 		return NULL;
 	}
 	op->outs[0]->type = type;
@@ -72,7 +73,7 @@ Value *reshape_op(Elab *e, Value *v, int rank, const int64_t *dims, Loc loc)
 	if (!v)
 		return NULL;
 	if (rank > MAX_RANK) {
-		say(e, loc, NULL, "more than %d axes", MAX_RANK);
+		say(e, E_limit, loc, NULL, "more than %d axes", MAX_RANK);
 		return NULL;
 	}
 	Type t = v->type;

@@ -8,7 +8,7 @@ bool need_experts(Elab *e, Loc loc)
 {
 	if (e->layer && e->layer->has_experts)
 		return !e->layer->experts_poison;
-	say(e, loc, "declare them first: `experts 8 of swiglu(1024)`",
+	say(e, E_no_experts, loc, "declare them first: `experts 8 of swiglu(1024)`",
 	    "this layer has no experts");
 	return false;
 }
@@ -23,12 +23,12 @@ static const Node *expert_function(Elab *e, const Node *call, Unit **unit)
 	if (def && def->kind == N_EXPERT_FN)
 		return def;
 	if (def) {
-		say(e, callee->loc, NULL, "`%s` is a %s, not an expert", callee->s,
-		    def->kind == N_POLICY ? "policy" : "def");
+		say(e, E_function_kind, callee->loc, NULL, "`%s` is a %s, not an expert",
+		    callee->s, def->kind == N_POLICY ? "policy" : "def");
 		return NULL;
 	}
 	const char *const *names = function_names(e, &n);
-	say(e, callee->loc,
+	say(e, E_unknown_function, callee->loc,
 	    callee->kind == N_NAME ? fix_near(e, callee->s, names, n) : NULL,
 	    "there is no expert `%s`", callee->kind == N_NAME ? callee->s : "");
 	return NULL;
@@ -40,7 +40,8 @@ void run_experts_of(Elab *e, const Node *n)
 	Unit *unit;
 
 	if (l->has_experts) {
-		say(e, n->loc, "`experts 8 of a(), 4 of b()`", "a second `experts`");
+		say(e, E_second_statement, n->loc, "`experts 8 of a(), 4 of b()`",
+		    "a second `experts`");
 		return;
 	}
 	l->has_experts = true;
@@ -93,12 +94,13 @@ static bool make_range(Elab *e, int i, Type in, Loc loc)
 	e->inline_next = false;
 	l->sharing = sharing;
 	if (y && y->type.rank != 1) {
-		say(e, r->call->loc, NULL, "an expert gives one vector, %s gives %s",
-		    def->s, type_words(e, &y->type));
+		say(e, E_expert_result, r->call->loc, NULL,
+		    "an expert gives one vector, %s gives %s", def->s,
+		    type_words(e, &y->type));
 		y = NULL;
 	}
 	if (n > 1)
-		say(e, r->call->loc, NULL,
+		say(e, E_expert_result, r->call->loc, NULL,
 		    "an expert gives one vector, %s gives %d values", def->s, n);
 	if (y) {
 		fn->nouts = 1;
@@ -127,7 +129,7 @@ static bool make_ranges(Elab *e, Type in, Loc loc)
 		}
 	for (int i = 1; i < l->ranges.n; i++)
 		if (l->ranges.at[i].out != l->ranges.at[0].out) {
-			say(e, l->ranges.at[i].call->loc, NULL,
+			say(e, E_expert_result, l->ranges.at[i].call->loc, NULL,
 			    "these experts give %jd values, those before them %jd",
 			    (intmax_t)l->ranges.at[i].out, (intmax_t)l->ranges.at[0].out);
 			l->experts_failed = !e->mute;
@@ -162,14 +164,15 @@ static Value *pick_value(Elab *e, const Node *n)
 		return NULL;
 	const Type *t = &pick->type;
 	if (t->dtype != DT_index || t->rank != 1) {
-		say(e, n->loc,
+		say(e, E_experts_call, n->loc,
 		    t->dtype == DT_index && !t->rank ? "put it into a list: `[e]`" : NULL,
 		    "experts are picked by index[k], not %s", type_words(e, t));
 		return NULL;
 	}
 	if (t->axis && t->axis != l->experts) {
-		say(e, n->loc, NULL, "this picks one of %jd, but there are %jd experts",
-		    (intmax_t)t->axis, (intmax_t)l->experts);
+		say(e, E_experts_call, n->loc, NULL,
+		    "this picks one of %jd, but there are %jd experts", (intmax_t)t->axis,
+		    (intmax_t)l->experts);
 		return NULL;
 	}
 	if (is_own(e, n, "pick") && !l->marked && t->level == LV_TOKEN) {
@@ -184,7 +187,7 @@ static bool check_rows(Elab *e, const Node *call, const Type *pick, const Type *
 {
 	if (v->rank == 1 || (v->rank == 2 && v->dim[0] == pick->dim[0]))
 		return true;
-	say(e, call->kids[2]->loc, NULL,
+	say(e, E_experts_call, call->kids[2]->loc, NULL,
 	    "experts run on a vector, or on one for each of %jd picks: %s is neither",
 	    (intmax_t)pick->dim[0], type_words(e, v));
 	return false;
@@ -201,12 +204,13 @@ Val run_experts(Elab *e, const Node *call)
 		return val_poison();
 	if (call->nkids != 3 || call->kids[1]->kind == N_NAMED ||
 	    call->kids[2]->kind == N_NAMED) {
-		say(e, call->loc, "`experts(pick, x)`",
+		say(e, E_argument_count, call->loc, "`experts(pick, x)`",
 		    "experts takes picks and what to run on");
 		return val_poison();
 	}
 	if (e->frame->range >= 0) {
-		say(e, call->loc, NULL, "experts inside an expert");
+		say(e, E_misplaced_statement, call->loc, NULL,
+		    "experts inside an expert");
 		return val_poison();
 	}
 	arg[0] = pick_value(e, call->kids[1]);

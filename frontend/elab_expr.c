@@ -49,14 +49,15 @@ Val json_get(Elab *e, Val from, const char *key, Loc loc)
 	if (e->probe)
 		return missing(e);
 	if (!json_is_object(from.json)) {
-		say(e, loc, NULL, "%s is a list and has no `%s`", from.origin, key);
+		say(e, E_config_value, loc, NULL, "%s is a list and has no `%s`",
+		    from.origin, key);
 		return val_poison();
 	}
 	json_object_foreach(from.json, name, item)
 		vec_push(e->a, &names, arena_strdup(e->a, name));
 	const char *near = nearest_name(key, names.at, names.n);
 	const char *base = from.origin ? from.origin : "config";
-	say(e, loc,
+	say(e, E_config_key, loc,
 	    near ? arena_printf(e->a, "it has %s: `%s.%s ?? %s.%s`", near, base, key,
 				base, near)
 		 : NULL,
@@ -76,10 +77,11 @@ Val json_item(Elab *e, Val from, int64_t i, Loc loc)
 	if (e->probe)
 		return missing(e);
 	if (from.kind != V_JSON || !json_is_array(from.json))
-		say(e, loc, NULL, "%s cannot be indexed", val_words(e, &from));
+		say(e, E_index_range, loc, NULL, "%s cannot be indexed",
+		    val_words(e, &from));
 	else
-		say(e, loc, NULL, "%s has %zu entries and no number %jd", from.origin,
-		    json_array_size(from.json), (intmax_t)i);
+		say(e, E_index_range, loc, NULL, "%s has %zu entries and no number %jd",
+		    from.origin, json_array_size(from.json), (intmax_t)i);
 	return val_poison();
 }
 
@@ -91,7 +93,7 @@ static Val route_name(Elab *e, const Node *n)
 	if (l->route_poison)
 		return val_poison();
 	if (!l->policy) {
-		say(e, n->loc, "put it behind `route`",
+		say(e, E_misplaced_word, n->loc, "put it behind `route`",
 		    "`route.%s` stands before any `route`", n->s);
 		return val_poison();
 	}
@@ -100,7 +102,8 @@ static Val route_name(Elab *e, const Node *n)
 			return l->route.at[i].val;
 		vec_push(e->a, &names, l->route.at[i].name);
 	}
-	say(e, n->loc, arena_printf(e->a, "it has %s", list_text(e, names.at, names.n)),
+	say(e, E_unknown_field, n->loc,
+	    arena_printf(e->a, "it has %s", list_text(e, names.at, names.n)),
 	    "%s has no `%s`", l->policy, n->s);
 	return val_poison();
 }
@@ -116,7 +119,7 @@ static Val eval_field(Elab *e, const Node *n)
 		return v;
 	if (e->probe)
 		return missing(e);
-	say(e, n->loc, NULL, "%s has no `.%s`", val_words(e, &v), n->s);
+	say(e, E_unknown_field, n->loc, NULL, "%s has no `.%s`", val_words(e, &v), n->s);
 	return val_poison();
 }
 
@@ -183,7 +186,7 @@ Val stack_values(Elab *e, const Val *v, int n, Loc loc)
 	Type t;
 
 	if (n > MAX_ARGS) {
-		say(e, loc, NULL, "a list of more than %d values", MAX_ARGS);
+		say(e, E_limit, loc, NULL, "a list of more than %d values", MAX_ARGS);
 		return val_poison();
 	}
 	if (!join_vals(e, v, n, loc, &t))
@@ -193,7 +196,7 @@ Val stack_values(Elab *e, const Val *v, int n, Loc loc)
 		if (!row[i])
 			return val_poison();
 		if (!shape_equal(&row[i]->type, &t)) {
-			say(e, loc, NULL,
+			say(e, E_list_shape, loc, NULL,
 			    "the entries of a list differ in shape: %s and %s",
 			    shape_words(e, &row[i]->type), shape_words(e, &t));
 			return val_poison();
@@ -215,7 +218,7 @@ static Val eval_call(Elab *e, const Node *n)
 	if (count == 1)
 		return out[0];
 	if (count > 1)
-		say(e, n->loc,
+		say(e, E_result_count, n->loc,
 		    arena_printf(e->a, "bind them: `a, b = %s(..)`", n->kids[0]->s),
 		    "`%s` gives %d values where one is wanted", n->kids[0]->s, count);
 	return val_poison();
@@ -232,17 +235,19 @@ static Val reserved(Elab *e, const Node *n)
 	case N_EXPERT:
 		if (l && l->expert >= 0)
 			return val_num((double)l->expert);
-		say(e, n->loc, NULL, e->frame->layout
+		say(e, E_misplaced_word, n->loc, NULL, e->frame->layout
 			? "`%s` belongs to no expert: its layout cannot say `expert`"
 			: "`expert` is known only in `weights`", l ? l->path : "");
 		return val_poison();
 	case N_LAYER:
 		if (l && l->number >= 0)
 			return val_num((double)l->number);
-		say(e, n->loc, NULL, "`layer` is known only in the layers of a family");
+		say(e, E_misplaced_word, n->loc, NULL,
+		    "`layer` is known only in the layers of a family");
 		return val_poison();
 	default:
-		say(e, n->loc, "name a value of the policy: `route.pick`",
+		say(e, E_misplaced_word, n->loc,
+		    "name a value of the policy: `route.pick`",
 		    "`route` alone is no value");
 		return val_poison();
 	}
@@ -269,7 +274,7 @@ static Val eval_kind(Elab *e, const Node *n)
 	case N_LAYER:
 	case N_ROUTE:     return reserved(e, n);
 	default:
-		say(e, n->loc, NULL, "an expression is wanted here");
+		say(e, E_misplaced_word, n->loc, NULL, "an expression is wanted here");
 		return val_poison();
 	}
 }
@@ -277,10 +282,10 @@ static Val eval_kind(Elab *e, const Node *n)
 bool may_go_on(Elab *e, const Node *n)
 {
 	if (!e->fatal && ++e->steps > MAX_STEPS)
-		stop_all(e, n->loc, "use `repeat`, or fewer rounds",
+		stop_all(e, E_limit, n->loc, "use `repeat`, or fewer rounds",
 			 "this takes more than %d steps at compile time", MAX_STEPS);
 	if (!e->fatal && e->depth > MAX_DEPTH)
-		stop_all(e, n->loc, "bind parts of it to names",
+		stop_all(e, E_limit, n->loc, "bind parts of it to names",
 			 "expressions and calls are nested more than %d deep", MAX_DEPTH);
 	return !e->fatal;
 }

@@ -49,13 +49,14 @@ static const Node *find_family(Elab *e, const char *type)
 		}
 	}
 	if (!e->opt->config)
-		say(e, whole_file(e), "name the model's folder: `--weights DIR`",
+		say(e, E_no_config, whole_file(e),
+		    "name the model's folder: `--weights DIR`",
 		    "a family needs a model's config.json");
 	else if (!type)
-		say(e, (Loc){.file = e->opt->config_file}, NULL,
+		say(e, E_model_type, (Loc){.file = e->opt->config_file}, NULL,
 		    "there is no `model_type`");
 	else
-		say(e, whole_file(e),
+		say(e, E_model_type, whole_file(e),
 		    arena_printf(e->a, "it has %s", list_text(e, names.at, names.n)),
 		    "no family is for the model_type `%s`", type);
 	return NULL;
@@ -124,7 +125,7 @@ static const Node *default_layer(Elab *e, const Node *family, const Stacks *s,
 				return n;
 		}
 	if (e->errors == errors)
-		say(e, whole_file(e), "name one: `--layer 0`",
+		say(e, E_no_layer, whole_file(e), "name one: `--layer 0`",
 		    "no layer of this model has experts");
 	return NULL;
 }
@@ -145,20 +146,22 @@ static const Stack *parse_layer(Elab *e, const Stacks *s, int64_t *number)
 			found = &s->at[i];
 	}
 	if (!found && !dot && s->n && s->at[0].name) {
-		say(e, whole_file(e),
+		say(e, E_layer_choice, whole_file(e),
 		    arena_printf(e->a, "`--layer %s.%s`", s->at[0].name, text),
 		    "this model has several stacks of layers");
 		return NULL;
 	}
 	if (!found || n == 0 || n > 9 || digits[n]) {
-		say(e, whole_file(e), NULL, "there is no layer `%s`", text);
+		say(e, E_layer_choice, whole_file(e), NULL, "there is no layer `%s`",
+		    text);
 		return NULL;
 	}
 	*number = strtol(digits, NULL, 10);
 	if (*number < found->count)
 		return found;
-	say(e, whole_file(e), NULL, "there is no layer %s: the model has %s%jd layers",
-	    text, found->count ? "" : "no layers, ", (intmax_t)found->count);
+	say(e, E_layer_choice, whole_file(e), NULL,
+	    "there is no layer %s: the model has %s%jd layers", text,
+	    found->count ? "" : "no layers, ", (intmax_t)found->count);
 	return NULL;
 }
 
@@ -190,8 +193,8 @@ static const Node *layer_of_family(Elab *e, const char **stack, int64_t *number)
 	*stack = s->name;
 	const Node *n = shape_of(e, family, s->name, *number);
 	if (!n && e->errors == errors)
-		say(e, whole_file(e), NULL, "no layer of the family is for layer %s",
-		    e->opt->layer);
+		say(e, E_layer_choice, whole_file(e), NULL,
+		    "no layer of the family is for layer %s", e->opt->layer);
 	return n;
 }
 
@@ -217,13 +220,13 @@ static const Node *layer_of_file(Elab *e, bool *family)
 	if (!e->opt->layer && names.n == 1)
 		return last;
 	if (names.n == 0)
-		say(e, whole_file(e), NULL, "there is no layer in this file");
+		say(e, E_no_layer, whole_file(e), NULL, "there is no layer in this file");
 	else if (e->opt->layer)
-		say(e, whole_file(e), arena_printf(e->a, "it has %s",
+		say(e, E_layer_choice, whole_file(e), arena_printf(e->a, "it has %s",
 						   list_text(e, names.at, names.n)),
 		    "there is no layer `%s`", e->opt->layer);
 	else
-		say(e, whole_file(e),
+		say(e, E_layer_choice, whole_file(e),
 		    arena_printf(e->a, "name one: `--layer %s`", names.at[0]),
 		    "this file has %d layers: %s", names.n,
 		    list_text(e, names.at, names.n));

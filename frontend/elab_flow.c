@@ -171,15 +171,15 @@ void run_if(Elab *e, const Node *n)
 	}
 	if (v.kind != V_IR || v.v->type.dtype != DT_bool || v.v->type.rank) {
 		bool vector = v.kind == V_IR && v.v->type.dtype == DT_bool;
-		say(e, n->kids[0]->loc,
+		say(e, E_condition, n->kids[0]->loc,
 		    vector ? "use `all(..)`, `any(..)` or `where`" : NULL,
 		    "the condition of `if` must be true or false, not %s",
 		    val_words(e, &v));
 		return;
 	}
 	if (v.v->type.level == LV_SEQ || v.v->type.level == LV_EXPERT) {
-		say(e, n->kids[0]->loc, "use `where`", "the condition of this `if` %s",
-		    level_text(&v.v->type));
+		say(e, E_runtime_condition, n->kids[0]->loc, "use `where`",
+		    "the condition of this `if` %s", level_text(&v.v->type));
 		return;
 	}
 	run_time_if(e, n, v.v);
@@ -288,7 +288,8 @@ static bool settle(Elab *e, const Node *n, Changes *c)
 		if (failed || !wider || e->fatal)
 			return !e->fatal;
 	}
-	say(e, n->loc, NULL, "what this `repeat` carries never settles on a type");
+	say(e, E_repeat_type, n->loc, NULL,
+	    "what this `repeat` carries never settles on a type");
 	return false;
 }
 
@@ -348,12 +349,12 @@ void run_repeat(Elab *e, const Node *n)
 	if (until.kind == V_IR &&
 	    (until.v->type.dtype != DT_bool || until.v->type.rank ||
 	     until.v->type.level != LV_ONCE))
-		say(e, n->kids[1]->loc, "`all(.., over: tokens)`",
+		say(e, E_condition, n->kids[1]->loc, "`all(.., over: tokens)`",
 		    "`until` must be one bool a call; this is %s and %s",
 		    type_words(e, &until.v->type), level_text(&until.v->type));
 	else if (until.kind != V_IR && until.kind != V_BOOL && until.kind != V_POISON)
-		say(e, n->kids[1]->loc, NULL, "`until` must be true or false, not %s",
-		    val_words(e, &until));
+		say(e, E_condition, n->kids[1]->loc, NULL,
+		    "`until` must be true or false, not %s", val_words(e, &until));
 	if (e->errors == errors && !e->fatal) {
 		close_repeat(e, n, op, &c, until, max);
 		return;

@@ -11,10 +11,10 @@ typedef struct {
 	Loc     choice_loc;
 } Subs;
 
-static bool off(Elab *e, Loc loc, const char *fmt, ...) PRINTF(3, 4);
+static bool off(Elab *e, DiagCode code, Loc loc, const char *fmt, ...) PRINTF(4, 5);
 
 /* A wrong subscript; left of `??` that is a reason to take the right side. */
-static bool off(Elab *e, Loc loc, const char *fmt, ...)
+static bool off(Elab *e, DiagCode code, Loc loc, const char *fmt, ...)
 {
 	va_list args;
 
@@ -23,7 +23,7 @@ static bool off(Elab *e, Loc loc, const char *fmt, ...)
 		return false;
 	}
 	va_start(args, fmt);
-	say(e, loc, NULL, "%s", arena_vprintf(e->a, fmt, args));
+	say(e, code, loc, NULL, "%s", arena_vprintf(e->a, fmt, args));
 	va_end(args);
 	return false;
 }
@@ -43,7 +43,8 @@ static bool read_slice(Elab *e, const Node *k, int64_t n, Subs *s)
 	    !slice_end(e, k->kids[2], "the step of a slice", MAX_DIM, &step))
 		return false;
 	if (step < 1 || from >= to || to > n)
-		return off(e, k->loc, "the slice %jd:%jd:%jd does not fit an axis of %jd",
+		return off(e, E_index_range, k->loc,
+			   "the slice %jd:%jd:%jd does not fit an axis of %jd",
 			   (intmax_t)from, (intmax_t)to, (intmax_t)step, (intmax_t)n);
 	s->start[s->n] = from;
 	s->step[s->n] = step;
@@ -54,8 +55,8 @@ static bool read_slice(Elab *e, const Node *k, int64_t n, Subs *s)
 static bool read_number(Elab *e, Val v, int64_t n, Subs *s, Loc loc)
 {
 	if (!is_whole(v.f, 0, (double)n - 1))
-		return off(e, loc, "there is no entry %.17g in an axis of %jd", v.f,
-			   (intmax_t)n);
+		return off(e, E_index_range, loc,
+			   "there is no entry %.17g in an axis of %jd", v.f, (intmax_t)n);
 	s->start[s->n] = (int64_t)v.f;
 	s->step[s->n] = s->size[s->n] = 1;
 	s->drop[s->n++] = true;
@@ -68,8 +69,9 @@ static bool read_subs(Elab *e, const Node *n, const Type *t, Subs *s)
 		const Node *k = n->kids[i];
 		int64_t dim = t->dim[i - 1];
 		if (i > t->rank)
-			return off(e, k->loc, "%s has %d ax%s, not %d", type_words(e, t),
-				   t->rank, t->rank == 1 ? "is" : "es", n->nkids - 1);
+			return off(e, E_axes, k->loc, "%s has %d ax%s, not %d",
+				   type_words(e, t), t->rank, t->rank == 1 ? "is" : "es",
+				   n->nkids - 1);
 		if (k->kind == N_SLICE) {
 			if (!read_slice(e, k, dim, s))
 				return false;
@@ -84,7 +86,7 @@ static bool read_subs(Elab *e, const Node *n, const Type *t, Subs *s)
 			continue;
 		}
 		if (i > 1) {
-			say(e, k->loc, "use `take`, or transpose first",
+			say(e, E_runtime_index, k->loc, "use `take`, or transpose first",
 			    "only the first axis can be chosen at run time");
 			return false;
 		}
@@ -105,7 +107,7 @@ Val gather_op(Elab *e, Value *v, Val index, Loc loc)
 	if (!v || index.kind == V_POISON)
 		return val_poison();
 	if (v->type.rank == 0) {
-		say(e, loc, NULL, "a single %s cannot be indexed",
+		say(e, E_not_indexable, loc, NULL, "a single %s cannot be indexed",
 		    type_words(e, &v->type));
 		return val_poison();
 	}
@@ -114,12 +116,13 @@ Val gather_op(Elab *e, Value *v, Val index, Loc loc)
 		return val_poison();
 	const Type *t = &args[1]->type;
 	if (t->dtype == DT_index && t->axis && t->axis != v->type.dim[0]) {
-		say(e, loc, NULL, "this chooses one of %jd, the axis has %jd",
-		    (intmax_t)t->axis, (intmax_t)v->type.dim[0]);
+		say(e, E_index_kind, loc, NULL,
+		    "this chooses one of %jd, the axis has %jd", (intmax_t)t->axis,
+		    (intmax_t)v->type.dim[0]);
 		return val_poison();
 	}
 	if (t->dtype != DT_index && t->dtype != DT_i32) {
-		say(e, loc, NULL, "%s is no index", type_words(e, t));
+		say(e, E_index_kind, loc, NULL, "%s is no index", type_words(e, t));
 		return val_poison();
 	}
 	return val_ir(emit(e, OP_gather, 2, args, loc));
@@ -163,7 +166,7 @@ Val eval_subscript(Elab *e, const Node *n)
 	if (v.kind == V_LIST && at.kind != V_NUM)
 		return gather_op(e, as_tensor(e, v, DT_f32, 0, n->loc), at, n->loc);
 	if (!plain || (v.kind != V_LIST && v.kind != V_JSON)) {
-		off(e, n->loc, "%s cannot be indexed", val_words(e, &v));
+		off(e, E_not_indexable, n->loc, "%s cannot be indexed", val_words(e, &v));
 		return val_poison();
 	}
 	if (!need_int(e, at, n->kids[1]->loc, "an index", 0,

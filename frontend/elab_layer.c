@@ -13,7 +13,8 @@ void run_input(Elab *e, const Node *n)
 	Type t;
 
 	if (scope_find(f->scope, f->root->up, n->s)) {
-		say(e, n->loc, "use a new name", "there is already a `%s`", n->s);
+		say(e, E_name_twice, n->loc, "use a new name", "there is already a `%s`",
+		    n->s);
 		return;
 	}
 	bool first = l->first_input.rank == 0 && !l->token;
@@ -25,7 +26,8 @@ void run_input(Elab *e, const Node *n)
 	if (t.dtype == DT_f64)
 		t.dtype = DT_f32;
 	if (first && (!has_t || t.rank != 1)) {
-		say(e, n->loc, arena_printf(e->a, "`input %s: f32[T, 512]`", n->s),
+		say(e, E_input, n->loc,
+		    arena_printf(e->a, "`input %s: f32[T, 512]`", n->s),
 		    "the first input is the token: one vector for each of the T tokens");
 		l->input_poison = true;
 		scope_add(e, f->scope, n->s, val_poison(), n->loc);
@@ -54,7 +56,7 @@ static bool route_values(Elab *e, const Node *call, Val *out)
 	Unit *unit;
 
 	if (callee->kind != N_NAME) {
-		say(e, call->loc, "`route softmax_topk(2)`",
+		say(e, E_route_call, call->loc, "`route softmax_topk(2)`",
 		    "`route` takes a policy's call");
 		return false;
 	}
@@ -62,19 +64,19 @@ static bool route_values(Elab *e, const Node *call, Val *out)
 	if (!def) {
 		int n;
 		const char *const *names = function_names(e, &n);
-		say(e, callee->loc, fix_near(e, callee->s, names, n),
+		say(e, E_unknown_function, callee->loc, fix_near(e, callee->s, names, n),
 		    "there is no policy `%s`", callee->s);
 		return false;
 	}
 	if (def->kind != N_POLICY) {
-		say(e, callee->loc, NULL, "`%s` is %s, not a policy", callee->s,
-		    def->kind == N_DEF ? "a def" : "an expert");
+		say(e, E_function_kind, callee->loc, NULL, "`%s` is %s, not a policy",
+		    callee->s, def->kind == N_DEF ? "a def" : "an expert");
 		return false;
 	}
 	if (!l->token && l->input_poison)
 		return false;
 	if (!l->token) {
-		say(e, call->loc, "declare `input` first",
+		say(e, E_input, call->loc, "declare `input` first",
 		    "there is no token to route yet");
 		return false;
 	}
@@ -94,7 +96,8 @@ void run_route(Elab *e, const Node *n)
 	Val out[MAX_ARGS];
 
 	if (l->policy) {
-		say(e, n->loc, "call the second policy as a function: `a, b = policy(x)`",
+		say(e, E_second_statement, n->loc,
+		    "call the second policy as a function: `a, b = policy(x)`",
 		    "a second `route`");
 		return;
 	}
@@ -108,7 +111,7 @@ void run_route(Elab *e, const Node *n)
 		if (v.kind == V_IR)
 			v.v->name = names[i];
 		if (b) {
-			say(e, n->loc, "rename it",
+			say(e, E_name_twice, n->loc, "rename it",
 			    "`%s` is bound already (line %d); `route` "
 			    "binds it",
 			    names[i], b->loc.line);
@@ -148,7 +151,7 @@ void run_output(Elab *e, const Node *n)
 	Layer *l = e->layer;
 
 	if (l->outputs.n || l->output_poison) {
-		say(e, n->loc, "`output a, b`", "a second `output`");
+		say(e, E_second_statement, n->loc, "`output a, b`", "a second `output`");
 		return;
 	}
 	for (int i = 0; i < n->nkids; i++) {
@@ -160,7 +163,8 @@ void run_output(Elab *e, const Node *n)
 			continue;
 		}
 		if (first && v->type.level != LV_TOKEN) {
-			say(e, k->loc, NULL, "the first output must be one row a token");
+			say(e, E_output, k->loc, NULL,
+			    "the first output must be one row a token");
 			l->output_poison = true;
 		}
 		if (v->type.dtype == DT_f64)
@@ -188,7 +192,7 @@ void run_loss(Elab *e, const Node *n)
 	if (!x)
 		return;
 	if (x->type.rank || x->type.level != LV_ONCE) {
-		say(e, n->kids[0]->loc, x->type.rank ? "`sum(..)` or `mean(..)`"
+		say(e, E_loss, n->kids[0]->loc, x->type.rank ? "`sum(..)` or `mean(..)`"
 						     : "`mean(.., over: tokens)`",
 		    "a loss is one number a call; this is %s%s", type_words(e, &x->type),
 		    x->type.level == LV_ONCE ? ""
@@ -212,7 +216,7 @@ void run_group(Elab *e, const Node *n)
 	Layer *l = e->layer;
 
 	if (l->group_loc.line) {
-		say(e, n->loc, NULL, "a second `group`");
+		say(e, E_second_statement, n->loc, NULL, "a second `group`");
 		return;
 	}
 	l->group_loc = n->loc;
@@ -231,13 +235,13 @@ void run_defer(Elab *e, const Node *n)
 	need_int(e, eval(e, n->kids[1]), n->kids[1]->loc, "the rows of the queue", 1,
 		 MAX_DIM, &rows);
 	if (e->layer->defer_loc.line)
-		say(e, n->loc, NULL, "a second `defer`");
+		say(e, E_second_statement, n->loc, NULL, "a second `defer`");
 	e->layer->defer_loc = n->loc;
 	if (c.kind == V_POISON)
 		return;
 	Value *v = computed(e, c, n->loc);
 	if (v && (v->type.dtype != DT_bool || v->type.rank))
-		say(e, n->kids[0]->loc, "`all(pick == none)`",
+		say(e, E_condition, n->kids[0]->loc, "`all(pick == none)`",
 		    "what is deferred must be one bool a token, not %s",
 		    type_words(e, &v->type));
 }
@@ -271,8 +275,8 @@ static void default_output(Elab *e, Layer *l)
 	if (l->outputs.n || l->output_poison || l->route_poison)
 		return;
 	if (!l->policy) {
-		say(e, loc, "add `output ..`, or `route ..`", "layer `%s` has no output",
-		    l->def->s);
+		say(e, E_output, loc, "add `output ..`, or `route ..`",
+		    "layer `%s` has no output", l->def->s);
 		return;
 	}
 	run_output(e, &output);
@@ -284,7 +288,7 @@ static void check_group(Elab *e, Layer *l)
 		return;
 	for (int i = 0; i < l->m->states.n; i++)
 		if (l->m->states.at[i].scope == PER_SEQUENCE) {
-			say(e, l->group_loc, "`group sequence`",
+			say(e, E_group_state, l->group_loc, "`group sequence`",
 			    "a group may cut a sequence, whose state `%s` is",
 			    l->m->states.at[i].name);
 			return;
@@ -338,11 +342,11 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 	e->layer = l;
 	run_block(e, def->kids[1]);
 	if (l->outer && l->ninputs != l->ngiven && !e->fatal)
-		say(e, l->call, NULL, "%s has %d input%s, not %d", def->s, l->ninputs,
-		    l->ninputs == 1 ? "" : "s", l->ngiven);
+		say(e, E_argument_count, l->call, NULL, "%s has %d input%s, not %d",
+		    def->s, l->ninputs, l->ninputs == 1 ? "" : "s", l->ngiven);
 	if (!l->token && !l->input_poison && !e->fatal)
-		say(e, def->loc, "`input x: f32[T, 512]`", "layer `%s` has no input",
-		    def->s);
+		say(e, E_input, def->loc, "`input x: f32[T, 512]`",
+		    "layer `%s` has no input", def->s);
 	else if (l->token && !e->fatal)
 		default_output(e, l);
 	if (!e->fatal) {

@@ -39,7 +39,7 @@ Val do_linear(Elab *e, Args *a)
 	    (a->node[3] && !need_bool(e, a->arg[3], a->node[3]->loc, "bias", &bias)))
 		return val_poison();
 	if (x[0]->type.rank == 0) {
-		say(e, loc, NULL, "linear takes a vector, not a single number");
+		say(e, E_axes, loc, NULL, "linear takes a vector, not a single number");
 		return val_poison();
 	}
 	int64_t dims[2] = {n, x[0]->type.dim[x[0]->type.rank - 1]};
@@ -66,12 +66,13 @@ Val do_random(Elab *e, Args *a)
 	if (a->node[0] && !shape_eval(e, a->arg[0], a->node[0]->loc, &t))
 		return val_poison();
 	if (over && (over->kind != N_NAME || strcmp(over->s, "tokens") != 0)) {
-		say(e, over->loc, NULL,
+		say(e, E_over, over->loc, NULL,
 		    "numbers are drawn for each token, or `over: tokens`");
 		return val_poison();
 	}
 	if (e->frame->range >= 0) {
-		say(e, a->call->loc, "draw it in the layer or its policy",
+		say(e, E_misplaced_statement, a->call->loc,
+		    "draw it in the layer or its policy",
 		    "random numbers inside an expert");
 		return val_poison();
 	}
@@ -109,7 +110,8 @@ Val do_mxfp4(Elab *e, Args *a)
 		if (a->arg[i].kind == V_STR &&
 		    !as_tensor(e, a->arg[i], DT_f32, 0, a->call->loc))
 			return val_poison();
-	say(e, a->call->loc, NULL, "weights stored as %s are not read yet", a->name);
+	say(e, E_not_supported, a->call->loc, NULL,
+	    "weights stored as %s are not read yet", a->name);
 	return val_poison();
 }
 
@@ -123,6 +125,6 @@ Val do_require(Elab *e, Args *a)
 		return val_poison();
 	if (holds)
 		return val_bool(true);
-	say(e, a->call->loc, NULL, "%s", text);
+	say(e, E_requirement, a->call->loc, NULL, "%s", text);
 	return val_poison();
 }

@@ -59,7 +59,8 @@ Module *fe_compile(Arena *a, Diag *d, const FeOptions *opt)
 	if (!run_layer(&e, def, l))
 		return NULL;
 	if (l->defer_loc.line)
-		say(&e, l->defer_loc, NULL, "`defer` is not compiled yet");
+		say(&e, E_not_supported, l->defer_loc, NULL,
+		    "`defer` is not compiled yet");
 	load_functions(&e, l);
 	return e.errors || e.fatal ? NULL : l->m;
 }

@@ -55,7 +55,8 @@ static Val two(Elab *e, OpKind op, Val x, Val y, const Node *at)
 Val do_minmax(Elab *e, Args *a)
 {
 	if (a->node[1] && a->node[2]) {
-		say(e, a->call->loc, NULL, "%s of two values has no `over:`", a->name);
+		say(e, E_over, a->call->loc, NULL, "%s of two values has no `over:`",
+		    a->name);
 		return val_poison();
 	}
 	if (a->node[1])
@@ -86,7 +87,7 @@ Val do_cast(Elab *e, Args *a)
 		    i != DT_rows)
 			d = (Dtype)i;
 	if (d == DT_COUNT) {
-		say(e, t ? t->loc : a->call->loc, "`cast(v, bf16)`",
+		say(e, E_element_type, t ? t->loc : a->call->loc, "`cast(v, bf16)`",
 		    "cast takes a value and an element type");
 		return val_poison();
 	}

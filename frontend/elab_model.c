@@ -15,11 +15,11 @@ bool take_input(Elab *e, const Node *n, const Type *t)
 	Value *v = bring(e, given, t, l->call);
 	bool fits = v && shape_equal(&v->type, t);
 	if (v && !fits)
-		say(e, l->call, NULL, "`%s` of %s is %s, not %s", n->s, l->def->s,
-		    type_words(e, t), type_words(e, &v->type));
+		say(e, E_layer_input, l->call, NULL, "`%s` of %s is %s, not %s", n->s,
+		    l->def->s, type_words(e, t), type_words(e, &v->type));
 	if (fits && v->type.level != t->level) {
-		say(e, l->call, NULL, "`%s` of %s %s, this %s", n->s, l->def->s,
-		    level_text(t), level_text(&v->type));
+		say(e, E_layer_input, l->call, NULL, "`%s` of %s %s, this %s", n->s,
+		    l->def->s, level_text(t), level_text(&v->type));
 		fits = false;
 	}
 	e->frame = f;
@@ -33,13 +33,14 @@ static bool may_stand_in_model(Elab *e, const Layer *l, const Node *call)
 	const char *what = l->group_loc.line ? "`group`" : l->defer_loc.line ? "`defer`" : NULL;
 
 	if (what)
-		say(e, call->loc, "compile this layer alone: `--layer`",
+		say(e, E_not_supported, call->loc, "compile this layer alone: `--layer`",
 		    "%s of a layer that a model calls is not compiled yet", what);
 	else if (l->weights.n && e->opt->tensors)
-		say(e, call->loc, "name the tensors by their paths in the model",
+		say(e, E_not_supported, call->loc,
+		    "name the tensors by their paths in the model",
 		    "`weights` of a layer that a model calls is not read yet");
 	else if (l->losses.n && e->frame->regions)
-		say(e, call->loc, "call it before",
+		say(e, E_not_supported, call->loc, "call it before",
 		    "a layer with a loss inside a branch or loop at run time");
 	else
 		return true;
@@ -75,7 +76,8 @@ static bool layer_args(Elab *e, Layer *l, const Node *call)
 		const Node *k = call->kids[i];
 		bool instance = k->kind == N_NAMED && strcmp(k->s, "name") == 0;
 		if (k->kind == N_NAMED && !instance) {
-			say(e, k->loc, NULL, "the inputs of a layer come in their order");
+			say(e, E_unknown_argument, k->loc, NULL,
+			    "the inputs of a layer come in their order");
 			return false;
 		}
 		Val v = eval(e, instance ? k->kids[0] : k);
@@ -85,7 +87,7 @@ static bool layer_args(Elab *e, Layer *l, const Node *call)
 		if (instance)
 			continue;
 		if (l->ngiven == MAX_ARGS) {
-			say(e, k->loc, NULL, "more than %d inputs", MAX_ARGS);
+			say(e, E_limit, k->loc, NULL, "more than %d inputs", MAX_ARGS);
 			return false;
 		}
 		l->given[l->ngiven++] = v;
@@ -93,7 +95,7 @@ static bool layer_args(Elab *e, Layer *l, const Node *call)
 	l->prefix = arena_printf(e->a, "%s%s.", e->frame->prefix, name);
 	if (valid_path(name))
 		return true;
-	say(e, call->loc, NULL, "`%s` is no name for a layer", name);
+	say(e, E_parameter_name, call->loc, NULL, "`%s` is no name for a layer", name);
 	return false;
 }
 
@@ -104,14 +106,16 @@ int call_layer(Elab *e, const Node *def, const Node *call, Val *outs)
 
 	for (Layer *k = e->layer; k; k = k->outer)
 		if (k->def == def || !k->def || k->def->kind != N_MODEL) {
-			say(e, call->loc, NULL, k->def == def ? "%s calls itself"
-				: "only a model calls a layer; `%s` is one", def->s);
+			say(e, E_recursion, call->loc, NULL,
+			    k->def == def ? "%s calls itself"
+					  : "only a model calls a layer; `%s` is one",
+			    def->s);
 			return -1;
 		}
 	*l = (Layer){.def = def, .outer = e->layer, .call = call->loc,
 		     .unit = e->frame->unit, .number = -1, .stored = DT_COUNT};
 	if (e->frame->layout || ++e->ncalls > MAX_CALLS) {
-		stop_all(e, call->loc, NULL, "more than %d calls", MAX_CALLS);
+		stop_all(e, E_limit, call->loc, NULL, "more than %d calls", MAX_CALLS);
 		return -1;
 	}
 	if (!layer_args(e, l, call) || !run_layer(e, def, l) ||

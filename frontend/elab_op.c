@@ -57,7 +57,7 @@ static bool shapes_meet(Elab *e, Value *a, Value *b, const Node *at)
 		return false;
 	if (shapes_join(&a->type, &b->type, &t))
 		return true;
-	say(e, at->loc, shapes_fix(e, &a->type, &b->type, at),
+	say(e, E_shapes, at->loc, shapes_fix(e, &a->type, &b->type, at),
 	    "shapes %s and %s do not broadcast", shape_words(e, &a->type),
 	    shape_words(e, &b->type));
 	return false;
@@ -87,7 +87,7 @@ Val binary_op(Elab *e, OpKind kind, Val a, Val b, const Node *at)
 	for (int i = 0; i < 2; i++) {
 		x[i] = as_tensor(e, both[i], d, 0, at->loc);
 		if (x[i] && logic && x[i]->type.dtype != DT_bool) {
-			say(e, at->loc, NULL, "`%s` takes true or false, not %s",
+			say(e, E_types, at->loc, NULL, "`%s` takes true or false, not %s",
 			    op_info[kind].name, type_words(e, &x[i]->type));
 			return val_poison();
 		}
@@ -111,7 +111,7 @@ Val select_op(Elab *e, Val c, Val a, Val b, const Node *at)
 	if (!x[0] || a.kind == V_POISON || b.kind == V_POISON)
 		return val_poison();
 	if (x[0]->type.dtype != DT_bool) {
-		say(e, at->loc, "compare it: `v != 0`",
+		say(e, E_types, at->loc, "compare it: `v != 0`",
 		    "a condition is true or false, not %s", type_words(e, &x[0]->type));
 		return val_poison();
 	}
@@ -133,7 +133,8 @@ static Val equals_none(Elab *e, Operator op, Val v, Loc loc)
 	if (v.kind != V_IR)
 		return val_bool((v.kind == V_NONE) == (op == O_EQ));
 	if (v.v->type.dtype != DT_index) {
-		say(e, loc, NULL, "%s is never `none`: only choices (index) are",
+		say(e, E_none_value, loc, NULL,
+		    "%s is never `none`: only choices (index) are",
 		    type_words(e, &v.v->type));
 		return val_poison();
 	}
@@ -150,12 +151,12 @@ static Val matmul(Elab *e, Val a, Val b, const Node *at)
 		return val_poison();
 	const Type *s = &x[0]->type, *t = &x[1]->type;
 	if (s->rank == 0 || t->rank == 0) {
-		say(e, at->loc, "use `*`",
+		say(e, E_matmul, at->loc, "use `*`",
 		    "`@` sums over an axis; one of its sides is a number");
 		return val_poison();
 	}
 	if (s->dim[s->rank - 1] != t->dim[0]) {
-		say(e, at->loc, shapes_fix(e, s, t, at),
+		say(e, E_matmul, at->loc, shapes_fix(e, s, t, at),
 		    "`@` sums the last axis of %s with the first of %s: they differ",
 		    shape_words(e, s), shape_words(e, t));
 		return val_poison();
@@ -177,7 +178,8 @@ static Val scaled(Elab *e, Val a, Val b, const Node *at)
 		    s.dim[0] == (t.dim[0] + blocks.rows - 1) / blocks.rows &&
 		    s.dim[1] == (t.dim[1] + blocks.cols - 1) / blocks.cols;
 	if (!fits) {
-		say(e, at->loc, NULL, "scales %s of blocks of %jd x %jd do not cover %s",
+		say(e, E_block_scales, at->loc, NULL,
+		    "scales %s of blocks of %jd x %jd do not cover %s",
 		    shape_words(e, &s), (intmax_t)blocks.rows, (intmax_t)blocks.cols,
 		    shape_words(e, &t));
 		return val_poison();
@@ -200,7 +202,7 @@ Val eval_unary(Elab *e, Operator op, Val v, Loc loc)
 		arith_types(e, &v, 1, false, &d);
 	Value *x = as_tensor(e, v, d, 0, loc);
 	if (x && op == O_NOT && x->type.dtype != DT_bool) {
-		say(e, loc, NULL, "`not` takes true or false, not %s",
+		say(e, E_types, loc, NULL, "`not` takes true or false, not %s",
 		    type_words(e, &x->type));
 		return val_poison();
 	}

@@ -29,7 +29,8 @@ static bool tile_kind(Elab *e, const Node *path, TileKind *kind, const char **pa
 	const char *text = path_text(e, path);
 
 	if (!text) {
-		say(e, path->loc, NULL, "a tile is the same for all experts");
+		say(e, E_plan_setting, path->loc, NULL,
+		    "a tile is the same for all experts");
 		return false;
 	}
 	const char *word = text + strlen("tile"), *end;
@@ -42,7 +43,7 @@ static bool tile_kind(Elab *e, const Node *path, TileKind *kind, const char **pa
 			*kind = (TileKind)i;
 			return true;
 		}
-	say(e, path->loc,
+	say(e, E_plan_setting, path->loc,
 	    arena_printf(e->a, "it has %s", list_text(e, tile_words, TILE_COUNT)),
 	    *word ? "a tile has no `%.*s`" : "which part of the tile?", (int)(end - word),
 	    word);
@@ -58,10 +59,11 @@ static void run_setting(Elab *e, const Node *n, Plan *plan)
 	while (i < COUNT(subjects) && strcmp(subjects[i], root->s) != 0)
 		i++;
 	if (i == COUNT(subjects))
-		say(e, root->loc, fix_near(e, root->s, subjects, COUNT(subjects)),
+		say(e, E_plan_setting, root->loc,
+		    fix_near(e, root->s, subjects, COUNT(subjects)),
 		    "a plan has no setting `%s`", root->s);
 	else if (i > 0)
-		say(e, path->loc, "leave it out: only `tile` can be set",
+		say(e, E_plan_setting, path->loc, "leave it out: only `tile` can be set",
 		    "`%s` is not supported yet", root->s);
 	else if (tile_kind(e, path, &s.kind, &s.param) &&
 		 need_int(e, eval(e, n->kids[1]), n->kids[1]->loc, "a tile's size",
@@ -105,14 +107,15 @@ static const Node *find_plan(Elab *e, const char *name)
 	if (!name && names.n == 1)
 		return last;
 	if (names.n == 0)
-		say(e, whole, name ? "a plan of its own file: `--plan FILE.moe`" : NULL,
+		say(e, E_plan_choice, whole,
+		    name ? "a plan of its own file: `--plan FILE.moe`" : NULL,
 		    "there is no plan in this file");
 	else if (name)
-		say(e, whole, arena_printf(e->a, "it has %s",
+		say(e, E_plan_choice, whole, arena_printf(e->a, "it has %s",
 					   list_text(e, names.at, names.n)),
 		    "there is no plan `%s`", name);
 	else
-		say(e, whole, NULL, "this file has %d plans: %s", names.n,
+		say(e, E_plan_choice, whole, NULL, "this file has %d plans: %s", names.n,
 		    list_text(e, names.at, names.n));
 	return NULL;
 }

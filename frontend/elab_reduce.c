@@ -12,14 +12,14 @@ static bool may_cross(Elab *e, const Node *over)
 	Frame *f = e->frame;
 
 	if (f->token_if) {
-		say(e, over->loc, "compute it before the `if`, or use `where`",
+		say(e, E_over, over->loc, "compute it before the `if`, or use `where`",
 		    "`over: %s` inside an `if` that differs from token to token "
 		    "(line %d)",
 		    over->s, f->token_if);
 		return false;
 	}
 	if (f->range >= 0) {
-		say(e, over->loc, "compute it in the layer",
+		say(e, E_over, over->loc, "compute it in the layer",
 		    "`over: %s` inside an expert, which sees one token", over->s);
 		return false;
 	}
@@ -37,7 +37,7 @@ static bool read_over(Elab *e, const Args *a, const Node *over, const Type *t,
 	if (*along != ALONG_AXIS)
 		return may_cross(e, over);
 	if (t->rank == 0) {
-		say(e, a->call->loc,
+		say(e, E_axes, a->call->loc,
 		    arena_printf(e->a, "`%s(.., over: tokens)`?", a->name),
 		    "%s of a single number: it has no axis", a->name);
 		return false;
@@ -82,7 +82,7 @@ static Val reduce_same(Elab *e, Args *a, Val v)
 	if (a->op == OP_sum && strcmp(a->node[1]->s, "tokens") == 0)
 		return binary_op(e, OP_mul, builtin_value(e, "T", a->call->loc, &found),
 				 v, a->call);
-	say(e, a->call->loc, NULL,
+	say(e, E_over, a->call->loc, NULL,
 	    "%s over the tokens of a value that is the same for all", a->name);
 	return val_poison();
 }
@@ -102,8 +102,8 @@ Val do_reduce(Elab *e, Args *a)
 	if (!x)
 		return val_poison();
 	if (logic && x->type.dtype != DT_bool) {
-		say(e, a->call->loc, NULL, "%s takes true or false, not %s", a->name,
-		    type_words(e, &x->type));
+		say(e, E_types, a->call->loc, NULL, "%s takes true or false, not %s",
+		    a->name, type_words(e, &x->type));
 		return val_poison();
 	}
 	return val_ir(along(e, a, x, a->node[1]));
@@ -119,7 +119,7 @@ Val do_along(Elab *e, Args *a)
 	if (!x)
 		return val_poison();
 	if (is_cross(a->node[1]) && x->type.level == LV_ONCE) {
-		say(e, a->call->loc, NULL,
+		say(e, E_over, a->call->loc, NULL,
 		    "%s over the tokens of a value that is the same for all", a->name);
 		return val_poison();
 	}
@@ -144,7 +144,7 @@ static bool read_k(Elab *e, Args *a, int64_t n, int64_t *k)
 
 	if (v.kind == V_IR) {
 		const char *p = a->node[1]->kind == N_NAME ? a->node[1]->s : "p";
-		say(e, loc,
+		say(e, E_not_constant, loc,
 		    arena_printf(e->a,
 				 "pick as many as there may be and leave slots "
 				 "empty: `where(range(K) < n, top(K, %s), none)`",
@@ -157,10 +157,11 @@ static bool read_k(Elab *e, Args *a, int64_t n, int64_t *k)
 	    (v.f < 1 || v.f > (double)most)) {
 		const char *fix = arena_printf(e->a, "k may be 1 to %jd", (intmax_t)most);
 		if (who)
-			say(e, loc, fix, "%s picks %.17g of %jd experts", who, v.f,
-			    (intmax_t)n);
+			say(e, E_pick_count, loc, fix, "%s picks %.17g of %jd experts",
+			    who, v.f, (intmax_t)n);
 		else
-			say(e, loc, fix, "top picks %.17g of %jd", v.f, (intmax_t)n);
+			say(e, E_pick_count, loc, fix, "top picks %.17g of %jd", v.f,
+			    (intmax_t)n);
 		return false;
 	}
 	return need_int(e, v, loc, "the number of picks", 1, most, k);
@@ -174,7 +175,7 @@ static Value *vector(Elab *e, Args *a, int i)
 	arith_types(e, &v, 1, false, &d);
 	Value *x = as_tensor(e, v, d, 0, a->node[i]->loc);
 	if (x && x->type.rank == 0) {
-		say(e, a->node[i]->loc, NULL,
+		say(e, E_axes, a->node[i]->loc, NULL,
 		    "%s chooses along an axis; this is a single number", a->name);
 		return NULL;
 	}

@@ -29,7 +29,8 @@ Binding *scope_add(Elab *e, Scope *s, const char *name, Val val, Loc loc)
 	Binding *b = NEW(e->a, Binding);
 
 	if (++s->n > MAX_NAMES && !e->fatal)
-		stop_all(e, loc, NULL, "more than %d names in one place", MAX_NAMES);
+		stop_all(e, E_limit, loc, NULL, "more than %d names in one place",
+			 MAX_NAMES);
 	*b = (Binding){.name = name, .val = val, .loc = loc};
 	*s->last = b;
 	s->last = &b->next;
@@ -74,8 +75,9 @@ void bind_name(Elab *e, const char *name, Val val, Loc loc)
 		return;
 	}
 	if (!may_become(&b->val, &val)) {
-		say(e, loc, "use a new name", "`%s` is %s and cannot become %s", name,
-		    val_words(e, &b->val), val_words(e, &val));
+		say(e, E_rebinding, loc, "use a new name",
+		    "`%s` is %s and cannot become %s", name, val_words(e, &b->val),
+		    val_words(e, &val));
 		val = val_poison();
 	}
 	b->val = val;
@@ -113,8 +115,8 @@ static bool say_gone(Elab *e, const Node *n)
 		const Gone *g = &e->frame->gone.at[i];
 		if (strcmp(g->name, n->s) != 0)
 			continue;
-		say(e, n->loc, "bind it before", "`%s` is local to the `%s` on line %d", n->s,
-		    g->block, g->line);
+		say(e, E_out_of_scope, n->loc, "bind it before",
+		    "`%s` is local to the `%s` on line %d", n->s, g->block, g->line);
 		return true;
 	}
 	return false;
@@ -127,13 +129,14 @@ static void say_unknown(Elab *e, const Node *n)
 	Unit *in;
 
 	if (strcmp(n->s, "tokens") == 0 || strcmp(n->s, "sequence") == 0) {
-		say(e, n->loc,
+		say(e, E_misplaced_word, n->loc,
 		    strcmp(n->s, "tokens") == 0 ? "the number of tokens is `T`" : NULL,
 		    "`%s` stands only behind `over:`", n->s);
 		return;
 	}
 	if (builtin_find(n->s) || function_find(e, n->s, &in)) {
-		say(e, n->loc, arena_printf(e->a, "call it: `%s(..)`", n->s),
+		say(e, E_not_a_value, n->loc,
+		    arena_printf(e->a, "call it: `%s(..)`", n->s),
 		    "`%s` is a function, not a value", n->s);
 		return;
 	}
@@ -144,8 +147,8 @@ static void say_unknown(Elab *e, const Node *n)
 		vec_push(e->a, &names, value_names[i]);
 	for (size_t i = 0; i < COUNT(reserved); i++)
 		vec_push(e->a, &names, reserved[i]);
-	say(e, n->loc, fix_near(e, n->s, names.at, names.n), "there is no `%s` here",
-	    n->s);
+	say(e, E_unknown_name, n->loc, fix_near(e, n->s, names.at, names.n),
+	    "there is no `%s` here", n->s);
 }
 
 /* Layouts and experts' arguments see the layer's names, but not what it computes. */
@@ -156,7 +159,7 @@ static Val visible(Elab *e, const Node *n, Val v)
 	Region *r = v.v->def ? v.v->def->in : v.v->owner;
 	if (!r || r->fn == e->frame->fn)
 		return v;
-	say(e, n->loc, NULL,
+	say(e, E_out_of_scope, n->loc, NULL,
 	    e->frame->layout
 		    ? "`%s` is a value of the layer; a layout reads only the checkpoint"
 		    : "`%s` is a value of the layer; an expert's arguments are constants",
@@ -251,7 +254,8 @@ const char *const *function_names(Elab *e, int *n)
 static void check_unique(Elab *e, const Node *file)
 {
 	if (file->nkids > MAX_NAMES) {
-		stop_all(e, file->kids[MAX_NAMES]->loc, "take it apart: `import`",
+		stop_all(e, E_limit, file->kids[MAX_NAMES]->loc,
+			 "take it apart: `import`",
 			 "more than %d definitions in one file", MAX_NAMES);
 		return;
 	}
@@ -263,7 +267,7 @@ static void check_unique(Elab *e, const Node *file)
 				     (is_layer(n) && is_layer(o));
 			if (!alike || strcmp(n->s, o->s) != 0)
 				continue;
-			say(e, n->loc, "rename one of them",
+			say(e, E_name_twice, n->loc, "rename one of them",
 			    "there is already a `%s` (line %d)", n->s, o->loc.line);
 			break;
 		}
@@ -323,7 +327,7 @@ bool unit_imports(Elab *e, Unit *u)
 		const char *path = beside(e, u->file, n->s);
 		Unit *other = unit_named(e, path);
 		if (!other && e->units.n > MAX_IMPORTS) {
-			say(e, n->loc, NULL, "more than %d files are imported",
+			say(e, E_limit, n->loc, NULL, "more than %d files are imported",
 			    MAX_IMPORTS);
 			return false;
 		}
@@ -334,7 +338,7 @@ bool unit_imports(Elab *e, Unit *u)
 				return false;
 		}
 		if (reaches(other, u)) {
-			say(e, n->loc, NULL, "%s imports itself", u->file);
+			say(e, E_import, n->loc, NULL, "%s imports itself", u->file);
 			return false;
 		}
 		vec_push(e->a, &u->imports, other);
@@ -348,13 +352,13 @@ void bind_constant(Elab *e, const Node *n)
 	Val v = eval(e, n->kids[0]);
 
 	if (v.kind == V_IR || v.kind == V_BLOCKS) {
-		say(e, n->loc, NULL,
+		say(e, E_not_constant, n->loc, NULL,
 		    "a name outside of layers and functions is a constant; this %s",
 		    v.kind == V_IR ? level_text(&v.v->type) : "is none");
 		v = val_poison();
 	}
 	if (n->nnames > 1)
-		say(e, n->loc, NULL, "one name at a time");
+		say(e, E_result_count, n->loc, NULL, "one name at a time");
 	else if (n->nnames)
 		bind_name(e, n->names[0], v, n->name_locs[0]);
 }

@@ -24,7 +24,7 @@ Val do_take(Elab *e, Args *a)
 	if (!x[0])
 		return val_poison();
 	if (x[0]->type.rank == 0) {
-		say(e, a->call->loc, NULL,
+		say(e, E_axes, a->call->loc, NULL,
 		    "take chooses along the last axis; this has none");
 		return val_poison();
 	}
@@ -37,7 +37,7 @@ Val do_take(Elab *e, Args *a)
 	for (int d = 0; rows && d + 1 < v->rank; d++)
 		rows = v->dim[d] == i->dim[d];
 	if (!rows) {
-		say(e, a->call->loc, NULL,
+		say(e, E_shapes, a->call->loc, NULL,
 		    "take wants one row of choices for each row: %s and %s",
 		    shape_words(e, v), shape_words(e, i));
 		return val_poison();
@@ -53,7 +53,7 @@ Val do_onehot(Elab *e, Args *a)
 		return val_poison();
 	Value *x = as_tensor(e, a->arg[0], DT_index, axis, a->call->loc);
 	if (x && x->type.dtype != DT_index) {
-		say(e, a->call->loc, "make it one: `index(..)`",
+		say(e, E_index_kind, a->call->loc, "make it one: `index(..)`",
 		    "%s takes a choice (index), not %s", a->name,
 		    type_words(e, &x->type));
 		return val_poison();
@@ -71,8 +71,8 @@ Val do_index(Elab *e, Args *a)
 	if (!x)
 		return val_poison();
 	if (x->type.dtype != DT_i32) {
-		say(e, a->call->loc, NULL, "index takes whole numbers (i32), not %s",
-		    type_words(e, &x->type));
+		say(e, E_index_kind, a->call->loc, NULL,
+		    "index takes whole numbers (i32), not %s", type_words(e, &x->type));
 		return val_poison();
 	}
 	Type t = x->type;
@@ -100,8 +100,9 @@ Val do_split(Elab *e, Args *a)
 			    MAX_DIM, &n))
 		return val_poison();
 	if (x->type.rank == 0 || x->type.dim[0] % n != 0) {
-		say(e, a->call->loc, NULL, "%s cannot be split into %jd equal parts",
-		    type_words(e, &x->type), (intmax_t)n);
+		say(e, E_split, a->call->loc, NULL,
+		    "%s cannot be split into %jd equal parts", type_words(e, &x->type),
+		    (intmax_t)n);
 		return val_poison();
 	}
 	dims[0] = n;
@@ -164,7 +165,8 @@ Val do_transpose(Elab *e, Args *a)
 	Value *x = moved(e, a, 0);
 
 	if (x && x->type.rank < 2) {
-		say(e, a->call->loc, NULL, "transpose swaps the last two axes; %s has %d",
+		say(e, E_axes, a->call->loc, NULL,
+		    "transpose swaps the last two axes; %s has %d",
 		    type_words(e, &x->type), x->type.rank);
 		return val_poison();
 	}
@@ -193,6 +195,6 @@ Val do_size(Elab *e, Args *a)
 					    : json_object_size(v.json)));
 	if (v.kind == V_IR && v.v->type.rank)
 		return val_num((double)v.v->type.dim[0]);
-	say(e, a->call->loc, NULL, "%s has no length", val_words(e, &v));
+	say(e, E_axes, a->call->loc, NULL, "%s has no length", val_words(e, &v));
 	return val_poison();
 }

@@ -19,7 +19,8 @@ static void say_twice(Elab *e, const Param *old, const char *path, Loc loc)
 	const char *lines = old->loc.line == user.line
 		? arena_printf(e->a, "line %d", user.line)
 		: arena_printf(e->a, "lines %d, %d", old->loc.line, user.line);
-	say(e, loc, callee ? "add `name: \"shared\"` to one of them" : "use another name",
+	say(e, E_parameter_twice, loc,
+	    callee ? "add `name: \"shared\"` to one of them" : "use another name",
 	    "the parameter `%s` is made twice (%s)", path, lines);
 }
 
@@ -45,7 +46,7 @@ Value *param_make(Elab *e, const char *name, Type t, bool has_init, double init,
 		k->params = true;
 	const char *star = strstr(path, "*.");  /* of a model's experts: ours */
 	if (!valid_path(f->range >= 0 && star ? star + 2 : path)) {
-		say(e, loc, NULL, "`%s` is no name for a weight", path);
+		say(e, E_parameter_name, loc, NULL, "`%s` is no name for a weight", path);
 		return NULL;
 	}
 	if (f->range >= 0) {
@@ -57,7 +58,7 @@ Value *param_make(Elab *e, const char *name, Type t, bool has_init, double init,
 		return NULL;
 	}
 	if (old && !type_equal(&old->type, &t)) {
-		say(e, loc, NULL,
+		say(e, E_experts_call, loc, NULL,
 		    "`%s` of the experts is %s for one of their inputs, %s for another",
 		    path, type_words(e, &old->type), type_words(e, &t));
 		return NULL;
@@ -101,7 +102,7 @@ static bool free_name(Elab *e, const Node *n)
 {
 	if (!scope_find(e->frame->scope, e->frame->root->up, n->s))
 		return true;
-	say(e, n->loc, "use a new name", "there is already a `%s`", n->s);
+	say(e, E_name_twice, n->loc, "use a new name", "there is already a `%s`", n->s);
 	return false;
 }
 
@@ -114,7 +115,7 @@ void run_param(Elab *e, const Node *n)
 	Type t;
 
 	if (f->regions > f->base) {     /* a function that is called there may have some */
-		say(e, n->loc, "declare it before",
+		say(e, E_misplaced_statement, n->loc, "declare it before",
 		    "`param` inside a branch or loop at run time");
 		return;
 	}
@@ -139,7 +140,8 @@ static Val run_time_state(Elab *e, const Node *n, Type t, double init)
 	const char *path = arena_printf(e->a, "%s%s", e->frame->prefix, n->s);
 
 	if (state_find(l->m, path)) {
-		say(e, n->loc, "add `name: \"other\"` to one of the calls",
+		say(e, E_parameter_twice, n->loc,
+		    "add `name: \"other\"` to one of the calls",
 		    "the state `%s` is made twice", path);
 		return val_poison();
 	}
@@ -169,7 +171,7 @@ void run_state(Elab *e, const Node *n)
 	Type t;
 
 	if (f->regions > 0 || f->range >= 0) {
-		say(e, n->loc, NULL,
+		say(e, E_misplaced_statement, n->loc, NULL,
 		    f->range >= 0 ? "`state` inside an expert"
 				  : "`state` inside a branch or loop at run time");
 		scope_add(e, f->scope, n->s, v, n->loc);
@@ -203,7 +205,7 @@ static StateInfo *state_named(Elab *e, const Node *n)
 	Binding *b = scope_find(e->frame->scope, e->frame->root->up, n->s);
 	if (b && b->val.kind == V_POISON)
 		return NULL;
-	say(e, n->loc, fix_near(e, n->s, names.at, names.n),
+	say(e, E_unknown_state, n->loc, fix_near(e, n->s, names.at, names.n),
 	    b ? "`%s` is not a state" : "there is no state `%s` here", n->s);
 	return NULL;
 }
@@ -214,7 +216,7 @@ static void check_step(Elab *e, const StateInfo *s, Value *v, const Node *n)
 	const Op *op = find_ordered(e, v);
 
 	if (op)
-		say(e, n->loc,
+		say(e, E_state_order, n->loc,
 		    "only sum, mean, max, min, any and all may look over the tokens",
 		    "the next `%s` is made of %s, which needs all tokens at once",
 		    s->name, over_text(e, op));
@@ -231,13 +233,14 @@ void run_next(Elab *e, const Node *n)
 		return;
 	}
 	if (f->regions > 0) {
-		say(e, n->loc, "bind a name there and set `next` behind it",
+		say(e, E_misplaced_statement, n->loc,
+		    "bind a name there and set `next` behind it",
 		    "`next` inside a branch or loop at run time");
 		s->is_next = true;
 		return;
 	}
 	if (s->is_next) {
-		say(e, n->loc, NULL, "`next %s` is set twice", n->s);
+		say(e, E_second_statement, n->loc, NULL, "`next %s` is set twice", n->s);
 		return;
 	}
 	s->is_next = true;
@@ -254,12 +257,13 @@ void run_next(Elab *e, const Node *n)
 		return;
 	if (!shape_equal(&x->type, &t) ||
 	    (t.dtype == DT_index) != (x->type.dtype == DT_index)) {
-		say(e, n->kids[0]->loc, NULL, "`%s` is %s and cannot become %s", n->s,
-		    type_words(e, &t), type_words(e, &x->type));
+		say(e, E_state_value, n->kids[0]->loc, NULL,
+		    "`%s` is %s and cannot become %s", n->s, type_words(e, &t),
+		    type_words(e, &x->type));
 		return;
 	}
 	if (t.level == LV_ONCE && x->type.level != LV_ONCE) {
-		say(e, n->kids[0]->loc, "reduce it `over: tokens`",
+		say(e, E_state_value, n->kids[0]->loc, "reduce it `over: tokens`",
 		    "`%s` is one value a %s, this one %s", n->s,
 		    s->per_step ? "step" : "call", level_text(&x->type));
 		return;
@@ -282,7 +286,7 @@ void check_states(Elab *e, Layer *l)
 	for (int i = 0; i < l->states.n; i++) {
 		const StateInfo *s = &l->states.at[i];
 		if (!s->is_next) {
-			say(e, s->loc,
+			say(e, E_state_constant, s->loc,
 			    arena_printf(e->a, "add `next %s = ..`, or make it a `param`",
 					 s->name),
 			    "`%s` never changes", s->name);
@@ -295,7 +299,7 @@ void check_states(Elab *e, Layer *l)
 		if (!over)
 			continue;
 		bool picks = s->next->type.dtype == DT_index && l->policy;
-		say(e, s->next_loc,
+		say(e, E_state_order, s->next_loc,
 		    picks ? arena_printf(e->a,
 					 "keep the picks before capacity: "
 					 "`next %s = route.pick`",

@@ -16,7 +16,7 @@ static void run_bind(Elab *e, const Node *n)
 	int count = 1;
 
 	if (n->nnames > 1 && n->kids[0]->kind != N_CALL) {
-		say(e, n->loc, NULL, "only a call gives several values");
+		say(e, E_result_count, n->loc, NULL, "only a call gives several values");
 		count = -1;
 	} else if (n->nnames > 1) {
 		count = call_node(e, n->kids[0], out);
@@ -24,8 +24,8 @@ static void run_bind(Elab *e, const Node *n)
 		out[0] = eval(e, n->kids[0]);
 	}
 	if (n->nnames && count >= 0 && count != n->nnames) {
-		say(e, n->loc, NULL, "%d name%s for %d value%s", n->nnames,
-		    n->nnames == 1 ? "" : "s", count, count == 1 ? "" : "s");
+		say(e, E_result_count, n->loc, NULL, "%d name%s for %d value%s",
+		    n->nnames, n->nnames == 1 ? "" : "s", count, count == 1 ? "" : "s");
 		count = -1;
 	}
 	for (int i = 0; i < n->nnames; i++) {
@@ -43,7 +43,7 @@ static void check_pair(Elab *e, const Node *n)
 	const Node *w = n->nkids > 1 ? n->kids[1] : n;
 
 	if (f->nret != 2) {
-		say(e, n->loc, "`return pick, weight`",
+		say(e, E_policy_result, n->loc, "`return pick, weight`",
 		    "a policy returns picks and weights, not %d value%s", f->nret,
 		    f->nret == 1 ? "" : "s");
 		f->returned = false;
@@ -55,17 +55,17 @@ static void check_pair(Elab *e, const Node *n)
 		return;
 	const Type *p = &pick->v->type, *g = &weight->v->type;
 	if (p->dtype != DT_index || p->rank != 1) {
-		say(e, n->kids[0]->loc,
+		say(e, E_policy_result, n->kids[0]->loc,
 		    p->dtype == DT_index ? "put it into a list: `[e]`" : NULL,
 		    "a policy returns its picks as index[k], not %s", type_words(e, p));
 	} else if (e->layer->has_experts && p->axis && p->axis != e->layer->experts) {
-		say(e, n->kids[0]->loc, NULL,
+		say(e, E_policy_result, n->kids[0]->loc, NULL,
 		    "the picks choose one of %jd, but there are %jd experts",
 		    (intmax_t)p->axis, (intmax_t)e->layer->experts);
 	} else if (g->rank != 1 || g->dim[0] != p->dim[0]) {
 		bool names = n->kids[0]->kind == N_NAME && w->kind == N_NAME &&
 			     g->rank == 1 && g->dim[0] == p->axis;
-		say(e, w->loc,
+		say(e, E_policy_result, w->loc,
 		    names ? arena_printf(e->a, "`%s[%s]`", w->s, n->kids[0]->s) : NULL,
 		    "a policy returns as many weights as picks: %jd picks, %s weights",
 		    (intmax_t)p->dim[0],
@@ -83,17 +83,17 @@ void run_return(Elab *e, const Node *n)
 	bool poison = false;
 
 	if (f == e->layer->frame) {
-		say(e, n->loc, "write `output`",
+		say(e, E_return_place, n->loc, "write `output`",
 		    "a layer has outputs and does not return");
 		return;
 	}
 	if (f->regions > f->base || f->in_for) {
-		say(e, n->loc, "bind a name, and return it at the end",
+		say(e, E_return_place, n->loc, "bind a name, and return it at the end",
 		    "`return` inside a loop, or an `if` that is known only at run time");
 		return;
 	}
 	if (n->nkids > MAX_ARGS) {
-		say(e, n->loc, NULL, "more than %d results", MAX_ARGS);
+		say(e, E_limit, n->loc, NULL, "more than %d results", MAX_ARGS);
 		return;
 	}
 	f->nret = n->nkids;
@@ -141,7 +141,7 @@ static void run_kind(Elab *e, const Node *n)
 	const Frame *f = e->frame;
 
 	if (layer && (f != e->layer->frame || f->regions > f->base || f->in_for)) {
-		say(e, n->loc, NULL, f != e->layer->frame
+		say(e, E_misplaced_statement, n->loc, NULL, f != e->layer->frame
 			? "`%s` stands only in a layer"
 			: "`%s` stands neither in a loop nor in an `if` at run time",
 		    word_of(n->kind));
@@ -161,7 +161,9 @@ static void run_kind(Elab *e, const Node *n)
 	case N_FOR:    run_for(e, n); break;
 	case N_REPEAT: run_repeat(e, n); break;
 	case N_BLOCK:  run_block(e, n); break;
-	default:       say(e, n->loc, NULL, "this does not stand here"); break;
+	default:
+		say(e, E_misplaced_statement, n->loc, NULL, "this does not stand here");
+		break;
 	}
 }
 
@@ -177,7 +179,8 @@ void run_block(Elab *e, const Node *block)
 {
 	for (int i = 0; i < block->nkids && !e->fatal; i++) {
 		if (e->frame->returned) {
-			say(e, block->kids[i]->loc, NULL, "nothing may follow `return`");
+			say(e, E_return_place, block->kids[i]->loc, NULL,
+			    "nothing may follow `return`");
 			return;
 		}
 		run_stmt(e, block->kids[i]);

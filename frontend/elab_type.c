@@ -14,7 +14,7 @@ static bool dtype_named(Elab *e, const Node *n, Dtype *out)
 
 	if (strcmp(n->s, "stored") == 0) {
 		if (!e->in_family) {
-			say(e, n->loc, "name the type: `bf16`",
+			say(e, E_element_type, n->loc, "name the type: `bf16`",
 			    "`stored` is the type of a family's checkpoint");
 			return false;
 		}
@@ -32,7 +32,7 @@ static bool dtype_named(Elab *e, const Node *n, Dtype *out)
 	}
 	names[known++] = "stored";
 	const char *fix = fix_near(e, n->s, names, known);
-	say(e, n->loc, fix ? fix : arena_printf(e->a, "there are %s",
+	say(e, E_element_type, n->loc, fix ? fix : arena_printf(e->a, "there are %s",
 						list_text(e, names, known)),
 	    "there is no element type `%s`", n->s);
 	return false;
@@ -44,7 +44,7 @@ static bool bounded(Elab *e, const Type *t, Loc loc)
 
 	if (shape_elems(t->dim, t->rank, &n) && n <= (int64_t)1 << MAX_ELEMS_LOG2)
 		return true;
-	say(e, loc, NULL, "%s is more than 2^%d entries", shape_words(e, t),
+	say(e, E_limit, loc, NULL, "%s is more than 2^%d entries", shape_words(e, t),
 	    MAX_ELEMS_LOG2);
 	return false;
 }
@@ -66,7 +66,7 @@ bool type_eval(Elab *e, const Node *n, bool input, Type *out, bool *has_t)
 			continue;
 		}
 		if (t.rank == MAX_RANK) {
-			say(e, n->loc, NULL, "more than %d axes", MAX_RANK);
+			say(e, E_limit, n->loc, NULL, "more than %d axes", MAX_RANK);
 			return false;
 		}
 		if (!need_int(e, eval(e, k), k->loc, "the length of an axis", 1, MAX_DIM,
@@ -94,7 +94,7 @@ bool shape_eval(Elab *e, Val v, Loc loc, Type *out)
 		return false;
 	out->rank = 0;
 	if (n > MAX_RANK) {
-		say(e, loc, NULL, "more than %d axes", MAX_RANK);
+		say(e, E_limit, loc, NULL, "more than %d axes", MAX_RANK);
 		return false;
 	}
 	for (int i = 0; i < n; i++)
@@ -130,14 +130,17 @@ static bool entry(Elab *e, const Val *v, const Type *t, double *to, Loc loc)
 
 	*to = v->kind == V_NUM ? v->f : v->kind == V_BOOL ? v->b : -1;
 	if (v->kind != V_NUM && v->kind != V_BOOL && v->kind != V_NONE)
-		say(e, loc, NULL, "a number is wanted here, not %s", val_words(e, v));
+		say(e, E_types, loc, NULL, "a number is wanted here, not %s",
+		    val_words(e, v));
 	else if (t->dtype == DT_index && v->kind != V_NONE && !is_whole(*to, 0, most))
-		say(e, loc, NULL, "there is no entry %.17g in an axis of %.17g", *to,
-		    most + 1);
+		say(e, E_index_range, loc, NULL,
+		    "there is no entry %.17g in an axis of %.17g", *to, most + 1);
 	else if (t->dtype == DT_bool && v->kind == V_NUM)
-		say(e, loc, NULL, "%.17g is neither true nor false", *to);
+		say(e, E_constant_range, loc, NULL, "%.17g is neither true nor false",
+		    *to);
 	else if (t->dtype == DT_i32 && !is_whole(*to, INT32_MIN, INT32_MAX))
-		say(e, loc, NULL, "%.17g is no whole number of 32 bits", *to);
+		say(e, E_constant_range, loc, NULL, "%.17g is no whole number of 32 bits",
+		    *to);
 	else
 		return true;
 	return false;
@@ -150,13 +153,14 @@ static bool flatten(Elab *e, const Val *v, int depth, Type *t, double *to, int *
 {
 	if (v->kind == V_LIST) {
 		if (v->n == 0) {
-			say(e, loc, NULL, "an empty list has no element");
+			say(e, E_list_shape, loc, NULL, "an empty list has no element");
 			return false;
 		}
 		if (depth >= t->rank && *n == 0)
 			t->dim[t->rank++] = v->n;
 		if (depth >= t->rank || t->dim[depth] != v->n) {
-			say(e, loc, NULL, "the rows of a list differ in length");
+			say(e, E_list_shape, loc, NULL,
+			    "the rows of a list differ in length");
 			return false;
 		}
 		for (int i = 0; i < v->n; i++)
@@ -165,7 +169,7 @@ static bool flatten(Elab *e, const Val *v, int depth, Type *t, double *to, int *
 		return true;
 	}
 	if (depth != t->rank) {
-		say(e, loc, NULL, "the rows of a list differ in shape");
+		say(e, E_list_shape, loc, NULL, "the rows of a list differ in shape");
 		return false;
 	}
 	return entry(e, v, t, &to[(*n)++], loc);
@@ -188,7 +192,7 @@ Value *as_tensor(Elab *e, Val v, Dtype d, int64_t axis, Loc loc)
 	if (v.kind == V_STR && e->frame->layout)
 		return layout_tensor(e, v.s, loc);
 	if (v.kind == V_BLOCKS) {
-		say(e, loc, "write `\"weight\" * blockwise(..)`",
+		say(e, E_block_scales, loc, "write `\"weight\" * blockwise(..)`",
 		    "blockwise() only multiplies a tensor");
 		return NULL;
 	}
@@ -200,7 +204,7 @@ Value *as_tensor(Elab *e, Val v, Dtype d, int64_t axis, Loc loc)
 		return v.v;
 	}
 	if (has_none(&v) && d != DT_index) {
-		say(e, loc, NULL, "`none` is a choice and no number");
+		say(e, E_none_value, loc, NULL, "`none` is a choice and no number");
 		return NULL;
 	}
 	Type t = {.dtype = d, .axis = d == DT_index ? axis : 0};
@@ -292,7 +296,8 @@ bool meet_axis(Elab *e, const Type *a, const Type *b, Loc loc)
 {
 	if (a->axis == b->axis || !a->axis || !b->axis)
 		return true;
-	say(e, loc, NULL, "these choose along different axes: one of %jd, one of %jd",
+	say(e, E_index_kind, loc, NULL,
+	    "these choose along different axes: one of %jd, one of %jd",
 	    (intmax_t)a->axis, (intmax_t)b->axis);
 	return false;
 }
@@ -309,12 +314,14 @@ static bool join_index(Elab *e, const Val *v, int n, Loc loc, Type *out)
 {
 	for (int i = 0; i < n; i++) {
 		if (v[i].kind == V_IR && v[i].v->type.dtype != DT_index) {
-			say(e, loc, NULL, "a choice (index) and %s do not meet",
+			say(e, E_index_kind, loc, NULL,
+			    "a choice (index) and %s do not meet",
 			    type_words(e, &v[i].v->type));
 			return false;
 		}
 		if (v[i].kind != V_IR && !all_whole(&v[i])) {
-			say(e, loc, NULL, "%s is no choice", val_words(e, &v[i]));
+			say(e, E_index_kind, loc, NULL, "%s is no choice",
+			    val_words(e, &v[i]));
 			return false;
 		}
 		if (v[i].kind != V_IR)
@@ -349,7 +356,7 @@ bool join_vals(Elab *e, const Val *v, int n, Loc loc, Type *out)
 							v[i].item[0].kind == V_BOOL));
 		its.axis = 0;
 		if (!shapes_join(&t, &its, &t)) {
-			say(e, loc, NULL, "shapes %s and %s do not broadcast",
+			say(e, E_shapes, loc, NULL, "shapes %s and %s do not broadcast",
 			    shape_words(e, &t), shape_words(e, &its));
 			return false;
 		}

@@ -27,8 +27,9 @@ Val val_list(Elab *e, const Val *item, int n, Loc loc)
 	}
 	if (v.depth <= MAX_RANK && v.entries <= MAX_ITEMS)
 		return v;
-	say(e, loc, NULL, v.depth > MAX_RANK ? "lists are nested more than %d deep"
-					     : "a list of more than %d entries",
+	say(e, E_limit, loc, NULL,
+	    v.depth > MAX_RANK ? "lists are nested more than %d deep"
+			       : "a list of more than %d entries",
 	    v.depth > MAX_RANK ? (int)MAX_RANK : (int)MAX_ITEMS);
 	return val_poison();
 }
@@ -80,7 +81,7 @@ static Val wrong(Elab *e, Operator op, Val v, Loc loc)
 {
 	const char *wanted = op == O_AND || op == O_OR || op == O_NOT ? "true or false"
 								       : "numbers";
-	say(e, loc, NULL, "`%s` takes %s, not %s", operator_text[op], wanted,
+	say(e, E_types, loc, NULL, "`%s` takes %s, not %s", operator_text[op], wanted,
 	    val_words(e, &v));
 	return val_poison();
 }
@@ -97,7 +98,8 @@ Val fold_unary(Elab *e, Operator op, Val v, Loc loc)
 static Val arith(Elab *e, Operator op, double a, double b, Loc loc)
 {
 	if ((op == O_DIV || op == O_MOD) && b == 0) {
-		say(e, loc, NULL, "division of the constant %g by zero", a);
+		say(e, E_zero_division, loc, NULL, "division of the constant %g by zero",
+		    a);
 		return val_poison();
 	}
 	switch (op) {
@@ -117,7 +119,8 @@ static Val arith(Elab *e, Operator op, double a, double b, Loc loc)
 static Val join_strings(Elab *e, Val a, Val b, Loc loc)
 {
 	if (strlen(a.s) + strlen(b.s) > MAX_STRING) {
-		say(e, loc, NULL, "a string of more than %d characters", MAX_STRING);
+		say(e, E_limit, loc, NULL, "a string of more than %d characters",
+		    MAX_STRING);
 		return val_poison();
 	}
 	return val_str(arena_printf(e->a, "%s%s", a.s, b.s));
@@ -158,10 +161,10 @@ static bool mismatch(Elab *e, Val v, Loc loc, const char *what, const char *want
 	if (v.kind == V_POISON)
 		return false;
 	if (v.kind == V_IR)
-		say(e, loc, NULL, "%s must be a constant, this one %s", what,
-		    level_text(&v.v->type));
+		say(e, E_not_constant, loc, NULL, "%s must be a constant, this one %s",
+		    what, level_text(&v.v->type));
 	else
-		say(e, loc, NULL, "%s must be %s, not %s", what, wanted,
+		say(e, E_constant_type, loc, NULL, "%s must be %s, not %s", what, wanted,
 		    val_words(e, &v));
 	return false;
 }
@@ -177,8 +180,9 @@ bool need_int(Elab *e, Val v, Loc loc, const char *what, int64_t low, int64_t hi
 	if (v.kind != V_NUM || (!is_whole(v.f, -9e15, 9e15)))
 		return mismatch(e, v, loc, what, "a whole number");
 	if (v.f < (double)low || v.f > (double)high) {
-		say(e, loc, NULL, "%s is %.17g, and may be %.17g to %.17g", what, v.f,
-		    (double)low, (double)high);
+		say(e, E_constant_range, loc, NULL,
+		    "%s is %.17g, and may be %.17g to %.17g", what, v.f, (double)low,
+		    (double)high);
 		return false;
 	}
 	*out = (int64_t)v.f;
@@ -222,7 +226,7 @@ Val interpolate(Elab *e, const char *s, Loc loc)
 	for (const char *open; (open = strchr(s, '{')); ) {
 		const char *close = strchr(open, '}');
 		if (!close) {
-			say(e, loc, NULL, "`{` without `}` in a string");
+			say(e, E_string, loc, NULL, "`{` without `}` in a string");
 			return val_poison();
 		}
 		text_addn(&t, s, (size_t)(open - s));
@@ -242,7 +246,8 @@ Val interpolate(Elab *e, const char *s, Loc loc)
 		s = close + 1;
 	}
 	if (t.n + strlen(s) > MAX_STRING) {
-		say(e, loc, NULL, "a string of more than %d characters", MAX_STRING);
+		say(e, E_limit, loc, NULL, "a string of more than %d characters",
+		    MAX_STRING);
 		return val_poison();
 	}
 	text_add(&t, s);

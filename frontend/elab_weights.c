@@ -12,7 +12,7 @@ static const char *path_text(Elab *e, const Node *n)
 		return n->s;
 	if (n->kind == N_FIELD && (base = path_text(e, n->kids[0])))
 		return arena_printf(e->a, "%s.%s", base, n->s);
-	say(e, n->loc, "`expert` in the layout is the expert's number",
+	say(e, E_layout, n->loc, "`expert` in the layout is the expert's number",
 	    "a path in `weights` has no index");
 	return NULL;
 }
@@ -83,8 +83,8 @@ static void say_missing(Elab *e, const char *full, Loc loc)
 		in = arena_printf(e->a, "which is in none of the %d files", files);
 	else
 		in = "which is not in the file";
-	say(e, loc, NULL, "`%s`%s needs `%s`, %s", e->layer->path, of_expert(e), full,
-	    in);
+	say(e, E_tensor_missing, loc, NULL, "`%s`%s needs `%s`, %s", e->layer->path,
+	    of_expert(e), full, in);
 }
 
 /* A string of a layout: the checkpoint's tensor of that name. */
@@ -108,8 +108,8 @@ Value *layout_tensor(Elab *e, const char *name, Loc loc)
 		return NULL;
 	}
 	if (d >= DT_COUNT || rank > MAX_RANK || rank < 0) {
-		say(e, loc, NULL, "`%s` is of a type or shape that moec does not read",
-		    full);
+		say(e, E_tensor_type, loc, NULL,
+		    "`%s` is of a type or shape that moec does not read", full);
 		return NULL;
 	}
 	type.dtype = d;
@@ -117,7 +117,7 @@ Value *layout_tensor(Elab *e, const char *name, Loc loc)
 	for (int i = 0; i < rank; i++) {
 		type.dim[i] = dims[i];
 		if (dims[i] < 1) {
-			say(e, loc, NULL, "`%s` has an empty axis", full);
+			say(e, E_layout, loc, NULL, "`%s` has an empty axis", full);
 			return NULL;
 		}
 	}
@@ -134,7 +134,7 @@ static bool fits(Elab *e, const Param *p, Value *v, Loc loc)
 
 	if (shape_equal(t, &p->type))
 		return true;
-	say(e, loc, turned ? "`transpose(..)`" : NULL,
+	say(e, E_tensor_shape, loc, turned ? "`transpose(..)`" : NULL,
 	    "`%s`%s is %s, the layout gives %s", p->name, of_expert(e),
 	    type_words(e, &p->type), shape_words(e, t));
 	return false;
@@ -195,7 +195,7 @@ static void say_no_entry(Elab *e, const Param *p, const Settings *s, Loc loc)
 
 	for (int i = 0; i < s->n; i++)
 		vec_push(e->a, &names, s->at[i].path);
-	say(e, loc, fix_near(e, p->name, names.at, names.n),
+	say(e, E_layout_missing, loc, fix_near(e, p->name, names.at, names.n),
 	    "`weights` has no entry for the parameter `%s`", p->name);
 }
 

@@ -348,7 +348,8 @@ static Node *add_name(Syntax *sx, Node *n, const char *name, Loc loc)
 static Node *call_args(Syntax *sx, Node *args, Node *arg)
 {
 	if (arg->kind != N_NAMED && args->kids[args->nkids - 1]->kind == N_NAMED) {
-		syntax_error(sx, arg->loc, "an argument by place after one by name");
+		syntax_error(sx, E_argument_order, arg->loc,
+			     "an argument by place after one by name");
 		diag_fix(sx->diag, "put it before, or give its name too");
 	}
 	return append(sx, args, arg);
@@ -360,7 +361,8 @@ static Node *state(Syntax *sx, Loc loc, const char *name, Node *type, Node *init
 	Node *n = node2(sx, N_STATE, loc, name, type, init);
 	n->s2 = per;
 	if (strcmp(per, "sequence") && strcmp(per, "call") && strcmp(per, "step")) {
-		syntax_error(sx, at, "a state does not change per %s", per);
+		syntax_error(sx, E_state_period, at,
+			     "a state does not change per %s", per);
 		diag_fix(sx->diag, "it is `per sequence`, `per call` or `per step`");
 	}
 	return n;
@@ -371,7 +373,8 @@ static Node *call_statement(Syntax *sx, Loc loc, const char *name, Loc at, Node 
 {
 	Node *call = node1(sx, N_CALL, loc, NULL, leaf(sx, N_NAME, at, name));
 	if (strcmp(name, "require")) {
-		syntax_error(sx, loc, "nobody uses the value of this call of %s", name);
+		syntax_error(sx, E_unused_call, loc,
+			     "nobody uses the value of this call of %s", name);
 		diag_fix(sx->diag, "bind it to a name: `y = %s(..)`", name);
 	}
 	return node1(sx, N_BIND, loc, NULL, adopt(sx, call, args));

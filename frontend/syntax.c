@@ -8,13 +8,13 @@
 #include "syntax.h"
 #include <string.h>
 
-void syntax_error(Syntax *sx, Loc loc, const char *fmt, ...)
+void syntax_error(Syntax *sx, DiagCode code, Loc loc, const char *fmt, ...)
 {
 	va_list args;
 	if (sx->dead)
 		return;
 	va_start(args, fmt);
-	diag_error(sx->diag, loc, "%s", arena_vprintf(sx->arena, fmt, args));
+	diag_error(sx->diag, code, loc, "%s", arena_vprintf(sx->arena, fmt, args));
 	va_end(args);
 	if (++sx->errors >= SYNTAX_ERRORS)
 		sx->dead = true;
@@ -22,7 +22,7 @@ void syntax_error(Syntax *sx, Loc loc, const char *fmt, ...)
 
 static void too_deep(Syntax *sx, Loc loc)
 {
-	syntax_error(sx, loc, "nested more than %d deep", SYNTAX_DEPTH);
+	syntax_error(sx, E_nesting, loc, "nested more than %d deep", SYNTAX_DEPTH);
 	diag_fix(sx->diag, "give the inner parts names");
 	sx->dead = true;
 }
@@ -183,7 +183,7 @@ Node *parse_moe(Arena *a, Diag *d, const char *file, const char *text)
 	Loc whole = {.file = file};
 	size_t n = strlen(text);
 	if (n > MOE_BYTES) {
-		diag_error(d, whole, "the file is longer than %d MiB",
+		diag_error(d, E_file_size, whole, "the file is longer than %d MiB",
 			   MOE_BYTES >> 20);
 		return NULL;
 	}

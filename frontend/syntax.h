@@ -42,7 +42,7 @@ struct Syntax {
 };
 
 /* syntax.c */
-void  syntax_error(Syntax *, Loc, const char *fmt, ...) PRINTF(3, 4);
+void  syntax_error(Syntax *, DiagCode, Loc, const char *fmt, ...) PRINTF(4, 5);
 /* The node itself, or a leaf when it is too deep to be walked. */
 Node *syntax_bound(Syntax *, Node *);
 /* An item of the file begins here, whatever was not closed before. */

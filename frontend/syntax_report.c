@@ -103,7 +103,7 @@ static bool report_unclosed(const Report *r)
 	Syntax *sx = r->sx;
 	if (sx->braces == 0 || !(r->found->kind == 0 || syntax_opens_item(r->found)))
 		return false;
-	syntax_error(sx, r->found->loc, "%s inside a block", r->name);
+	syntax_error(sx, E_unclosed_block, r->found->loc, "%s inside a block", r->name);
 	diag_note(sx->diag, sx->opened[sx->braces - 1], "the block begins here");
 	diag_fix(sx->diag, "close it with `}`");
 	return true;
@@ -118,7 +118,8 @@ static bool report_reserved(const Report *r)
 		 word->kind == T_IF)
 		return false;
 	const char *s = arena_strndup(r->sx->arena, word->text, (size_t)word->n);
-	syntax_error(r->sx, word->loc, "`%s` is a reserved word and cannot be a name", s);
+	syntax_error(r->sx, E_reserved_word, word->loc,
+		     "`%s` is a reserved word and cannot be a name", s);
 	diag_fix(r->sx->diag, "use another name, such as `%s_`", s);
 	return true;
 }
@@ -170,9 +171,10 @@ void syntax_unexpected(Syntax *sx, const char *const want[], int n)
 		return;
 	const char *list = wanted(&r), *help = fix(&r);
 	if (list)
-		syntax_error(sx, r.found->loc, "expected %s, found %s", list, r.name);
+		syntax_error(sx, E_unexpected_token, r.found->loc,
+			     "expected %s, found %s", list, r.name);
 	else
-		syntax_error(sx, r.found->loc, "unexpected %s",
+		syntax_error(sx, E_unexpected_token, r.found->loc, "unexpected %s",
 			     r.name + (strncmp(r.name, "the word ", 9) ? 0 : 4));
 	if (help)
 		diag_fix(sx->diag, "%s", help);

@@ -93,13 +93,16 @@ static bool read_entry(Checkpoint *c, Diag *d, const char *name, const json_t *j
 	const char *shard = json_string_value(j);
 
 	if (!shard)
-		diag_error(d, at, "tensor `%.120s`: its file name is not a string", name);
+		diag_error(d, E_index_file, at,
+			   "tensor `%.120s`: its file name is not a string", name);
 	else if (!plain_name(shard))
-		diag_error(d, at, "tensor `%.120s`: `%.120s` is not a plain file name",
-			   name, shard);
+		diag_error(d, E_index_file, at,
+			   "tensor `%.120s`: `%.120s` is not a plain file name", name,
+			   shard);
 	else if (!ends_with(shard, ".safetensors"))
-		diag_error(d, at, "tensor `%.120s`: `%.120s` is not a .safetensors file",
-			   name, shard);
+		diag_error(d, E_shard_files, at,
+			   "tensor `%.120s`: `%.120s` is not a .safetensors file", name,
+			   shard);
 	else {
 		c->entries[c->nentries++] = (Entry){arena_strdup(c->arena, name),
 						    arena_strdup(c->arena, shard), 0};
@@ -140,12 +143,14 @@ static bool read_index(Checkpoint *c, Diag *d, const char *path)
 		return false;
 	c->index = path;
 	if (!json_is_object(root))
-		diag_error(d, (Loc){.file = path}, "not an index: not an object");
+		diag_error(d, E_index_file, (Loc){.file = path},
+			   "not an index: not an object");
 	else if (!map)
-		diag_error(d, (Loc){.file = path},
+		diag_error(d, E_index_file, (Loc){.file = path},
 			   "not an index: it has no `weight_map`");
 	else if (!ok)
-		diag_error(d, (Loc){.file = path}, "`weight_map` is not an object");
+		diag_error(d, E_index_file, (Loc){.file = path},
+			   "`weight_map` is not an object");
 	c->entries = NEWN(c->arena, Entry, json_object_size(map));
 	json_object_foreach(map, name, j)
 		ok = ok && read_entry(c, d, name, j);
@@ -179,7 +184,7 @@ static const char *only_file(Checkpoint *c, Diag *d, int *n)
 
 	*n = 0;
 	if (!dir) {
-		diag_error(d, (Loc){.file = c->folder}, "cannot open: %s",
+		diag_error(d, E_cannot_read, (Loc){.file = c->folder}, "cannot open: %s",
 			   strerror(errno));
 		return NULL;
 	}
@@ -189,9 +194,10 @@ static const char *only_file(Checkpoint *c, Diag *d, int *n)
 			found = arena_printf(c->arena, "%s/%s", c->folder, e->d_name);
 	closedir(dir);
 	if (*n == 0)
-		diag_error(d, (Loc){.file = c->folder}, "holds no .safetensors file");
+		diag_error(d, E_shard_files, (Loc){.file = c->folder},
+			   "holds no .safetensors file");
 	else if (*n > 1)
-		diag_error(d, (Loc){.file = c->folder},
+		diag_error(d, E_shard_files, (Loc){.file = c->folder},
 			   "holds %d .safetensors files and no "
 			   "model.safetensors.index.json that says which to read",
 			   *n);
@@ -222,7 +228,8 @@ Checkpoint *checkpoint_open(Arena *a, Diag *d, const char *path)
 	c->arena = a;
 	path = arena_strdup(a, path);
 	if (stat(path, &st) != 0) {
-		diag_error(d, (Loc){.file = path}, "cannot open: %s", strerror(errno));
+		diag_error(d, E_cannot_read, (Loc){.file = path}, "cannot open: %s",
+			   strerror(errno));
 		return NULL;
 	}
 	if (S_ISDIR(st.st_mode)) {
@@ -290,8 +297,10 @@ const TensorInfo *checkpoint_find(Checkpoint *c, Diag *d, const char *name, bool
 	const TensorInfo *t = find_in(s, name);
 	if (!t && e) {
 		*bad = true;
-		diag_error(d, (Loc){.file = s->path}, "has no tensor `%.120s`, which %s "
-			   "promises", name, c->index);
+		diag_error(d, E_index_file, (Loc){.file = s->path},
+			   "has no tensor `%.120s`, which %s "
+			   "promises",
+			   name, c->index);
 	}
 	return t;
 }
@@ -310,13 +319,14 @@ const void *checkpoint_data(Checkpoint *c, Diag *d, const TensorInfo *t)
 	if (t->bytes == 0)
 		return "";
 	if (fstat(s->fd, &st) != 0 || (uint64_t)st.st_size != s->size) {
-		diag_error(d, at, "was changed while it was being read");
+		diag_error(d, E_file_changed, at, "was changed while it was being read");
 		return NULL;
 	}
 	if (!s->map) {
 		void *p = mmap(NULL, (size_t)s->size, PROT_READ, MAP_PRIVATE, s->fd, 0);
 		if (p == MAP_FAILED) {
-			diag_error(d, at, "cannot map: %s", strerror(errno));
+			diag_error(d, E_cannot_read, at, "cannot map: %s",
+				   strerror(errno));
 			return NULL;
 		}
 		s->map = p;

@@ -74,12 +74,12 @@ json_t *json_text(Arena *a, Diag *d, const char *file, const char *what, const c
 	int line;
 
 	if (n > MAX_BYTES) {
-		diag_error(d, (Loc){.file = file},
+		diag_error(d, E_file_size, (Loc){.file = file},
 			   "%s%zu bytes of JSON; the limit is 100000000", what, n);
 		return NULL;
 	}
 	if (too_deep(text, n, &line)) {
-		diag_error(d, (Loc){.file = file, .line = line, .col = 1},
+		diag_error(d, E_json, (Loc){.file = file, .line = line, .col = 1},
 			   "%sJSON nested more than %d deep", what, MAX_DEPTH);
 		return NULL;
 	}
@@ -92,15 +92,16 @@ json_t *json_text(Arena *a, Diag *d, const char *file, const char *what, const c
 		Loc at = {.file = file, .line = MAX(e.line, 1), .col = MAX(e.column, 1)};
 		enum json_error_code code = json_error_code(&e);
 		if (!*e.text || code == json_error_out_of_memory)
-			diag_error(d, at,
+			diag_error(d, E_json, at,
 				   "%smore memory is needed than JSON of this size "
 				   "justifies",
 				   what);
 		else if (code == json_error_null_character ||
 			 code == json_error_null_byte_in_key)
-			diag_error(d, at, "%snot valid JSON: a NUL in a string", what);
+			diag_error(d, E_json, at, "%snot valid JSON: a NUL in a string",
+				   what);
 		else
-			diag_error(d, at, "%snot valid JSON: %s", what,
+			diag_error(d, E_json, at, "%snot valid JSON: %s", what,
 				   printable(a, e.text));
 	}
 	return j;

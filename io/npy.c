@@ -38,7 +38,7 @@ static PRINTF(2, 3) bool wrong(Header *h, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	diag_error(h->diag, (Loc){.file = h->file}, "%s",
+	diag_error(h->diag, E_npy, (Loc){.file = h->file}, "%s",
 		   arena_vprintf(h->arena, fmt, args));
 	va_end(args);
 	return false;
@@ -265,7 +265,8 @@ bool npy_write(Diag *d, const char *path, int rank, const int64_t *dims,
 		ok = file_write(d, path, b, total);
 	} else {
 		ok = false;
-		diag_error(d, (Loc){.file = path}, "no memory to write %zu bytes", bytes);
+		diag_error(d, E_no_memory, (Loc){.file = path},
+			   "no memory to write %zu bytes", bytes);
 	}
 	free(b);
 	arena_free(a);

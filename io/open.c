@@ -53,16 +53,16 @@ int open_regular(Arena *a, Diag *d, const char *path, const char *folder, uint64
 	if (link)
 		fd = open(path, flags);
 	if (fd < 0) {
-		diag_error(d, at, "cannot open: %s", strerror(errno));
+		diag_error(d, E_cannot_read, at, "cannot open: %s", strerror(errno));
 		return -1;
 	}
 	if (fstat(fd, &st) != 0)
-		diag_error(d, at, "cannot open: %s", strerror(errno));
+		diag_error(d, E_cannot_read, at, "cannot open: %s", strerror(errno));
 	else if (!S_ISREG(st.st_mode))
-		diag_error(d, at, "cannot read: %s",
+		diag_error(d, E_cannot_read, at, "cannot read: %s",
 			   S_ISDIR(st.st_mode) ? "it is a folder" : "not a regular file");
 	else if (link && !stays_inside(a, fd, folder))
-		diag_error(d, at,
+		diag_error(d, E_cannot_read, at,
 			   "cannot read: a link that leads out of the model's folder");
 	else {
 		*size = (uint64_t)st.st_size;

@@ -37,7 +37,7 @@ static PRINTF(2, 3) bool wrong(Reader *r, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	diag_error(r->diag, (Loc){.file = r->file}, "%s",
+	diag_error(r->diag, E_safetensors, (Loc){.file = r->file}, "%s",
 		   arena_vprintf(r->arena, fmt, args));
 	va_end(args);
 	return false;

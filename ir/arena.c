@@ -20,7 +20,8 @@ struct Arena {
 
 static NORETURN void out_of_memory(size_t size)
 {
-	fprintf(stderr, "moec: error: out of memory (%zu bytes wanted)\n", size);
+	fprintf(stderr, "moec: error: out of memory (%zu bytes wanted) [%s]\n", size,
+		diag_info[E_no_memory].code);
 	exit(1);
 }
 

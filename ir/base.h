@@ -60,7 +60,7 @@ bool shape_elems(const int64_t *dims, int rank, int64_t *out);
 
 /* diag.c: the three voices.
  *
- * A user's mistake prints  file:line:col: error: text, the source line, a caret, a fix.
+ * A user's mistake prints  file:line:col: error: text [code], the source line, a caret, a fix.
  * Errors are counted, not fatal: the caller goes on or stops with diag_failed().
  * Lines and columns start at 1; line 0 means "the whole file", file NULL "no file". */
 typedef struct {
@@ -68,13 +68,27 @@ typedef struct {
 	int line, col, end;             /* end: column after the last character, or 0 */
 } Loc;
 
+/* Every error has a code: a row of diagnostics.def. */
+typedef enum {
+#define DIAG(number, name, title) E_##name,
+#include "diagnostics.def"
+#undef DIAG
+	DIAG_CODES
+} DiagCode;
+typedef struct {
+	const char *code;               /* E0201 */
+	const char *title;
+} DiagInfo;
+extern const DiagInfo diag_info[DIAG_CODES];
+
 typedef struct Diag Diag;
 Diag *diag_new(Arena *, FILE *out);
 void  diag_source(Diag *, const char *file, const char *text);  /* for the caret lines */
 int   diag_errors(const Diag *);
-void  diag_limit(Diag *, int n);        /* print at most n errors, then say so (20) */
+void  diag_limit(Diag *, int n);        /* print at most n errors (20) .. */
+void  diag_end(Diag *);                 /* .. and say how many more there are */
 
-void diag_error(Diag *, Loc, const char *fmt, ...) PRINTF(3, 4);
+void diag_error(Diag *, DiagCode, Loc, const char *fmt, ...) PRINTF(4, 5);
 void diag_note(Diag *, Loc, const char *fmt, ...) PRINTF(3, 4);   /* an earlier place */
 void diag_fix(Diag *, const char *fmt, ...) PRINTF(2, 3);         /* after an error */
 void diag_perf(Diag *, Loc, const char *fmt, ...) PRINTF(3, 4);   /* legal but slow */

@@ -39,6 +39,14 @@ int diag_errors(const Diag *d)
 	return d->errors;
 }
 
+void diag_end(Diag *d)
+{
+	int more = d->errors - d->limit;
+
+	if (more > 0)
+		fprintf(d->out, "moec: %d more error%s\n", more, more == 1 ? "" : "s");
+}
+
 void diag_limit(Diag *d, int n)
 {
 	d->limit = n;
@@ -156,36 +164,40 @@ static const char *text_of(Diag *d, const char *fmt, va_list args)
 	return arena_printf(d->arena, "%s ..", printable(d->arena, text));
 }
 
-static void report(Diag *d, Loc loc, const char *kind, bool show, const char *fmt,
-		   va_list args)
+const DiagInfo diag_info[DIAG_CODES] = {
+#define DIAG(number, name, title) {"E0" #number, title},
+#include "diagnostics.def"
+#undef DIAG
+};
+
+/* code: in brackets behind the text, or NULL. */
+static void report(Diag *d, Loc loc, const char *kind, const char *code, bool show,
+		   const char *fmt, va_list args)
 {
+	const char *end = code ? arena_printf(d->arena, " [%s]", code) : "";
 	const char *text = text_of(d, fmt, args);
 	const char *file = loc.file ? printable(d->arena, loc.file) : "moec";
 	const char *line;
 	size_t n;
 
 	if (loc.file && loc.line > 0)
-		fprintf(d->out, "%s:%d:%d: %s: %s\n", file, loc.line, MAX(loc.col, 1),
-			kind, text);
+		fprintf(d->out, "%s:%d:%d: %s: %s%s\n", file, loc.line, MAX(loc.col, 1),
+			kind, text, end);
 	else
-		fprintf(d->out, "%s: %s: %s\n", file, kind, text);
+		fprintf(d->out, "%s: %s: %s%s\n", file, kind, text, end);
 	if (show && loc.file && loc.line > 0 && (line = source_line(d, loc, &n)))
 		show_line(d, line, n, loc);
 }
 
-void diag_error(Diag *d, Loc loc, const char *fmt, ...)
+void diag_error(Diag *d, DiagCode code, Loc loc, const char *fmt, ...)
 {
 	va_list args;
 
-	if (d->errors++ >= d->limit) {
-		if (!d->quiet)
-			fprintf(d->out, "moec: error: more than %d errors; "
-				"the rest is not shown\n", d->limit);
-		d->quiet = true;
+	d->quiet = d->errors++ >= d->limit;
+	if (d->quiet)
 		return;
-	}
 	va_start(args, fmt);
-	report(d, loc, "error", true, fmt, args);
+	report(d, loc, "error", diag_info[code].code, true, fmt, args);
 	va_end(args);
 }
 
@@ -196,7 +208,7 @@ void diag_note(Diag *d, Loc loc, const char *fmt, ...)
 	if (d->quiet)
 		return;
 	va_start(args, fmt);
-	report(d, loc, "note", true, fmt, args);
+	report(d, loc, "note", NULL, true, fmt, args);
 	va_end(args);
 }
 
@@ -216,7 +228,7 @@ void diag_perf(Diag *d, Loc loc, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	report(d, loc, "perf", false, fmt, args);
+	report(d, loc, "perf", NULL, false, fmt, args);
 	va_end(args);
 }
 
@@ -242,8 +254,9 @@ static NORETURN void end_input(const char *fmt, va_list args)
 {
 	Arena *a = arena_new();
 
-	fprintf(stderr, "%s: error: its kernels cannot be compiled: %s\n",
-		printable(a, doing.input), printable(a, arena_vprintf(a, fmt, args)));
+	fprintf(stderr, "%s: error: its kernels cannot be compiled: %s [%s]\n",
+		printable(a, doing.input), printable(a, arena_vprintf(a, fmt, args)),
+		diag_info[E_ir_rule].code);
 	exit(1);
 }
 

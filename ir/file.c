@@ -16,7 +16,7 @@ static Loc whole_file(const char *path)
 
 static bool failed(Diag *d, const char *path, const char *what)
 {
-	diag_error(d, whole_file(path), "%s: %s", what, strerror(errno));
+	diag_error(d, E_cannot_read, whole_file(path), "%s: %s", what, strerror(errno));
 	return false;
 }
 
@@ -28,7 +28,7 @@ static int open_regular(Diag *d, const char *path, struct stat *st)
 	if (fd < 0 || fstat(fd, st) != 0) {
 		failed(d, path, "cannot open");
 	} else if (!S_ISREG(st->st_mode)) {
-		diag_error(d, whole_file(path), "cannot read: %s",
+		diag_error(d, E_cannot_read, whole_file(path), "cannot read: %s",
 			   S_ISDIR(st->st_mode) ? "it is a folder"
 						: "not a regular file");
 	} else {
@@ -47,7 +47,7 @@ char *file_read(Arena *arena, Diag *d, const char *path, size_t limit, size_t *n
 	if (fd < 0)
 		return NULL;
 	if ((uintmax_t)st.st_size > limit) {
-		diag_error(d, whole_file(path),
+		diag_error(d, E_file_size, whole_file(path),
 			   "%jd bytes are more than the %zu allowed here",
 			   (intmax_t)st.st_size, limit);
 		close(fd);
@@ -87,7 +87,7 @@ char *file_text(Arena *arena, Diag *d, const char *path, size_t limit)
 		at.line += *s == '\n';
 		at.col = *s == '\n' ? 1 : at.col + 1;
 	}
-	diag_error(d, at, "a NUL byte: this is not a text file");
+	diag_error(d, E_encoding, at, "a NUL byte: this is not a text file");
 	return NULL;
 }
 

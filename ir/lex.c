@@ -21,13 +21,13 @@ static Loc here(const Lexer *l, const char *from)
 		     (int)(l->at - l->line_start) + 1};
 }
 
-bool lex_fail(Lexer *l, Loc loc, const char *fmt, ...)
+bool lex_fail(Lexer *l, DiagCode code, Loc loc, const char *fmt, ...)
 {
 	va_list args;
 
 	if (!l->failed) {
 		va_start(args, fmt);
-		diag_error(l->diag, loc, "%s", arena_vprintf(l->arena, fmt, args));
+		diag_error(l->diag, code, loc, "%s", arena_vprintf(l->arena, fmt, args));
 		va_end(args);
 	}
 	l->failed = true;
@@ -89,13 +89,13 @@ static const char *lex_string(Lexer *l)
 	while (*l->at != '"') {
 		int c = (unsigned char)*l->at;
 		if (c == '\0' || c == '\n') {
-			lex_fail(l, here(l, from),
+			lex_fail(l, E_ir_syntax, here(l, from),
 				 "this string does not end in its line");
 			return "";
 		}
 		l->at++;
 		if (c == '\\' && !(c = *l->at ? escaped(l) : 0)) {
-			lex_fail(l, here(l, from),
+			lex_fail(l, E_ir_syntax, here(l, from),
 				 "only \\\", \\\\ and \\xNN may be escaped");
 			return "";
 		}
@@ -153,13 +153,15 @@ static void lex_number(Lexer *l)
 	l->tok.kind = whole ? TK_INT : TK_FLOAT;
 	l->tok.i = whole ? strtoll(s, &end, 10) : 0;
 	if (whole && errno == ERANGE) {
-		lex_fail(l, here(l, from), "this number does not fit 64 bits");
+		lex_fail(l, E_ir_syntax, here(l, from),
+			 "this number does not fit 64 bits");
 		return;
 	}
 	l->tok.f = whole ? (double)l->tok.i : strtod(s, &end);
 	bool glued = is_word_char(*l->at) && strncmp(l->at, "..", 2) != 0;
 	if (*end || end == s || glued || isinf(l->tok.f))
-		lex_fail(l, here(l, from), "'%s%s' is no number", s, glued ? ".." : "");
+		lex_fail(l, E_ir_syntax, here(l, from), "'%s%s' is no number", s,
+			 glued ? ".." : "");
 }
 
 static void lex_named(Lexer *l)
@@ -173,7 +175,7 @@ static void lex_named(Lexer *l)
 	else
 		l->tok.s = lex_word(l);
 	if (!l->failed && !*l->tok.s)
-		lex_fail(l, here(l, from), "a name must follow '%c'", *from);
+		lex_fail(l, E_ir_syntax, here(l, from), "a name must follow '%c'", *from);
 }
 
 static void lex_mark(Lexer *l)
@@ -189,7 +191,8 @@ static void lex_mark(Lexer *l)
 			return;
 		}
 	l->at++;
-	lex_fail(l, here(l, l->at - 1), "unexpected character '%c'", l->at[-1]);
+	lex_fail(l, E_ir_syntax, here(l, l->at - 1), "unexpected character '%c'",
+		 l->at[-1]);
 }
 
 void lex_next(Lexer *l)
@@ -237,7 +240,7 @@ bool lex_expect(Lexer *l, const char *mark)
 {
 	if (lex_accept(l, mark))
 		return true;
-	return lex_fail(l, l->tok.loc, "expected '%s'", mark);
+	return lex_fail(l, E_ir_syntax, l->tok.loc, "expected '%s'", mark);
 }
 
 bool lex_is_second(const Lexer *l, const char *mark)

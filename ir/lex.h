@@ -34,7 +34,7 @@ typedef struct {
 void lex_begin(Lexer *, Arena *, Diag *, const char *file, const char *text);
 void lex_next(Lexer *);
 /* The first error is reported, later ones are its echo.  Always false. */
-bool lex_fail(Lexer *, Loc, const char *fmt, ...) PRINTF(3, 4);
+bool lex_fail(Lexer *, DiagCode, Loc, const char *fmt, ...) PRINTF(4, 5);
 bool lex_is(const Lexer *, const char *mark);           /* a mark or a word */
 bool lex_accept(Lexer *, const char *mark);             /* steps over it if it is there */
 bool lex_expect(Lexer *, const char *mark);

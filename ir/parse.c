@@ -14,7 +14,7 @@ static bool declare(Parser *p, const char *kind, const char *name, Loc loc)
 	    map_text(&p->known, arena_printf(p->m->arena, "%s %s", kind, name));
 
 	if (*place)
-		return lex_fail(&p->lex, loc, "a second %s '%s'", kind, name);
+		return lex_fail(&p->lex, E_ir_name, loc, "a second %s '%s'", kind, name);
 	*place = p;
 	return true;
 }
@@ -85,7 +85,7 @@ static void parse_layer(Parser *p)
 			i++;
 		lex_expect(&p->lex, "=");
 		if (i == COUNT(fields))
-			lex_fail(&p->lex, loc, "a layer has no '%s'", name);
+			lex_fail(&p->lex, E_ir_name, loc, "a layer has no '%s'", name);
 		else
 			*fields[i].to = mir_int(p, fields[i].min, fields[i].max);
 	} while (lex_accept(&p->lex, ","));
@@ -171,7 +171,7 @@ static void parse_panel(Parser *p)
 	w.dtype = mir_dtype(p);
 	if (!lex_is(&p->lex, "streams") && mir_level(p, &t)) {
 		if (t.level != LV_EXPERT)
-			lex_fail(&p->lex, loc,
+			lex_fail(&p->lex, E_ir_syntax, loc,
 				 "a panel is one block or one an expert (E)");
 		w.range = t.range;
 	}

@@ -12,7 +12,8 @@ static void define(Parser *p, Value *v, const char *name, Loc loc)
 	void **place = map_text(&p->values, name);
 
 	if (*place) {
-		lex_fail(&p->lex, loc, "a second value %%%s in this function", name);
+		lex_fail(&p->lex, E_ir_name, loc, "a second value %%%s in this function",
+			 name);
 		return;
 	}
 	*place = v;
@@ -33,9 +34,11 @@ static Value *parse_use(Parser *p)
 	if (v && v != &ended)
 		return v;
 	if (v)
-		lex_fail(&p->lex, loc, "%%%s is of a region that has ended", name);
+		lex_fail(&p->lex, E_ir_name, loc, "%%%s is of a region that has ended",
+			 name);
 	else
-		lex_fail(&p->lex, loc, "%%%s is not defined before this", name);
+		lex_fail(&p->lex, E_ir_name, loc, "%%%s is not defined before this",
+			 name);
 	int n = MIN(p->visible.n, 4096);
 	const char *near = nearest_name(name, p->visible.at + p->visible.n - n, n);
 	if (first && near)
@@ -72,14 +75,16 @@ void mir_region(Parser *p, Region *r)
 	if (!lex_expect(&p->lex, "{"))
 		return;
 	if (++p->depth > DEEPEST)
-		lex_fail(&p->lex, open, "regions nested more than %d deep", DEEPEST);
+		lex_fail(&p->lex, E_limit, open, "regions nested more than %d deep",
+			 DEEPEST);
 	if (r->op && lex_is(&p->lex, "(")) {
 		mir_args(p, r);
 		lex_expect(&p->lex, ":");
 	}
 	while (!lex_is(&p->lex, "}") && !p->lex.failed) {
 		if (p->lex.tok.kind == TK_END)
-			lex_fail(&p->lex, p->lex.tok.loc, "the text ends in a region");
+			lex_fail(&p->lex, E_ir_syntax, p->lex.tok.loc,
+				 "the text ends in a region");
 		else
 			parse_op(p, r);
 	}
@@ -103,7 +108,7 @@ static bool parse_kind(Parser *p, OpKind *kind)
 		*kind = (OpKind)(info - op_info);
 		return true;
 	}
-	lex_fail(&p->lex, loc, "no operation '%s'", name);
+	lex_fail(&p->lex, E_ir_name, loc, "no operation '%s'", name);
 	for (int i = 0; i < OP_COUNT; i++)
 		names[i] = op_info[i].name;
 	const char *near = nearest_name(name, names, OP_COUNT);
@@ -126,7 +131,8 @@ static void parse_out_types(Parser *p, Op *op, Loc loc)
 		n++;
 	} while (lex_accept(&p->lex, ","));
 	if (n != op->nouts)
-		lex_fail(&p->lex, loc, "%d results of %d types", op->nouts, n);
+		lex_fail(&p->lex, E_ir_syntax, loc, "%d results of %d types", op->nouts,
+			 n);
 }
 
 static void parse_op(Parser *p, Region *in)
@@ -160,8 +166,8 @@ static void parse_op(Parser *p, Region *in)
 	parse_out_types(p, op, loc);
 	while (lex_is(&p->lex, "{") && !p->lex.failed) {
 		if (!(op_info[kind].flags & REGION))
-			lex_fail(&p->lex, p->lex.tok.loc, "%s has no regions",
-				 op_info[kind].name);
+			lex_fail(&p->lex, E_ir_syntax, p->lex.tok.loc,
+				 "%s has no regions", op_info[kind].name);
 		mir_region(p, op_add_region(p->m, p->fn, op));
 	}
 	for (int i = 0; i < outs.n && !p->lex.failed; i++)

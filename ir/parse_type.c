@@ -7,7 +7,7 @@
 
 bool mir_expected(Parser *p, const char *what)
 {
-	return lex_fail(&p->lex, p->lex.tok.loc, "expected %s", what);
+	return lex_fail(&p->lex, E_ir_syntax, p->lex.tok.loc, "expected %s", what);
 }
 
 const char *mir_name(Parser *p, const char *what)
@@ -43,8 +43,8 @@ int64_t mir_int(Parser *p, int64_t min, int64_t max)
 		return min;
 	}
 	if (i < min || i > max) {
-		lex_fail(&p->lex, p->lex.tok.loc, "%jd is not in %jd .. %jd", (intmax_t)i,
-			 (intmax_t)min, (intmax_t)max);
+		lex_fail(&p->lex, E_ir_syntax, p->lex.tok.loc, "%jd is not in %jd .. %jd",
+			 (intmax_t)i, (intmax_t)min, (intmax_t)max);
 		return min;
 	}
 	lex_next(&p->lex);
@@ -129,14 +129,14 @@ Type mir_type(Parser *p)
 	bool more = !mir_level(p, &t) || lex_accept(&p->lex, ",");
 	for (; more && !p->lex.failed; more = lex_accept(&p->lex, ",")) {
 		if (t.rank == MAX_RANK) {
-			lex_fail(&p->lex, loc, "more than %d axes", MAX_RANK);
+			lex_fail(&p->lex, E_limit, loc, "more than %d axes", MAX_RANK);
 			return t;
 		}
 		t.dim[t.rank++] = mir_int(p, 1, MAX_ELEMS);
 	}
 	lex_expect(&p->lex, "]");
 	if (!shape_elems(t.dim, t.rank, &n) || n > MAX_ELEMS)
-		lex_fail(&p->lex, loc, "more than 2^48 entries");
+		lex_fail(&p->lex, E_limit, loc, "more than 2^48 entries");
 	return t;
 }
 
@@ -200,7 +200,7 @@ static void parse_attr(Parser *p, Op *op)
 	const Token *t = &p->lex.tok;
 
 	if (!p->lex.failed && attr_find(op, name))
-		lex_fail(&p->lex, loc, "a second attribute '%s'", name);
+		lex_fail(&p->lex, E_ir_name, loc, "a second attribute '%s'", name);
 	lex_expect(&p->lex, "=");
 	if (t->kind == TK_INT)
 		attr_int(p->m, op, name, mir_int(p, INT64_MIN, INT64_MAX));
@@ -224,7 +224,7 @@ void mir_attrs(Parser *p, Op *op)
 	lex_expect(&p->lex, "{");
 	do {
 		if (op->nattrs == MOST)
-			lex_fail(&p->lex, loc, "more than %d attributes", MOST);
+			lex_fail(&p->lex, E_limit, loc, "more than %d attributes", MOST);
 		else
 			parse_attr(p, op);
 	} while (lex_accept(&p->lex, ","));

@@ -52,7 +52,8 @@ bool check_contractions(Diag *diag, const Region *r, const Target *t)
 		if (kernel_is(op, "contract"))
 			wrong = contraction_wrong(op, t);
 		if (wrong)
-			diag_error(diag, op->loc, "not a contraction: %s", wrong);
+			diag_error(diag, E_ir_rule, op->loc, "not a contraction: %s",
+				   wrong);
 		right &= !wrong;
 		for (int i = 0; i < op->nregions; i++)
 			right &= check_contractions(diag, op->regions[i], t);

@@ -219,7 +219,7 @@ bool form_kernels(Module *m, PassContext *ctx)
 		ice("form-kernels without a target");
 	const Op *call = find_call(m->fns->body);
 	if (call) {
-		diag_error(ctx->diag, call->loc,
+		diag_error(ctx->diag, E_pass_order, call->loc,
 			   "form-kernels wants inline-std before it");
 		return false;
 	}

@@ -85,8 +85,9 @@ static void refuse(PassContext *ctx, TileSetting *s, const char *fix)
 	if (s->refused)
 		return;
 	s->refused = true;
-	diag_error(ctx->diag, s->loc, "`tile.%s%s%s` cannot be %jd", tile_words[s->kind],
-		   s->param ? "." : "", s->param ? s->param : "", (intmax_t)s->value);
+	diag_error(ctx->diag, E_plan_setting, s->loc, "`tile.%s%s%s` cannot be %jd",
+		   tile_words[s->kind], s->param ? "." : "", s->param ? s->param : "",
+		   (intmax_t)s->value);
 	diag_fix(ctx->diag, "%s", fix);
 }
 
@@ -175,7 +176,8 @@ static void finish_plan(Module *m, PassContext *ctx)
 		const TileSetting *s = &ctx->plan->tiles.at[i];
 		if (!s->param || s->met)
 			continue;
-		diag_error(ctx->diag, s->loc, "no contraction reads a weight `%s`", s->param);
+		diag_error(ctx->diag, E_plan_setting, s->loc,
+			   "no contraction reads a weight `%s`", s->param);
 		const char *near = nearest_name(s->param, names, m->params.n);
 		if (near && strcmp(near, s->param) != 0)
 			diag_fix(ctx->diag, "did you mean `%s`?", near);

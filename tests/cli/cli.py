@@ -3,6 +3,7 @@
 #
 #     /usr/bin/python3 tests/cli/test_usage.py build/moec [part of a name]
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,13 @@ def moec(*args, status=0, said=(), stdin=None, limit=300):
     for text in said:
         assert text in p.stderr, f"stderr lacks {text!r}: {shown}"
     return p.stdout
+
+
+def uncoded(said):
+    """Diagnostics without the ` [E0123]` in which each error ends."""
+    for line in said.splitlines():
+        assert ": error: " not in line or re.search(r" \[E\d{4}\]$", line), f"no code: {line}"
+    return re.sub(r" \[E\d{4}\]$", "", said, flags=re.M)
 
 
 def summary(text):

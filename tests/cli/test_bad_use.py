@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from bad import listing, measured, refused
-from cli import MOEC, Skip, main, moec, test, write
+from cli import MOEC, Skip, main, moec, test, uncoded, write
 
 LAYER = """layer tiny {
   input   x: f32[T, 4]
@@ -78,7 +78,7 @@ def source():
 def wrong_usage_is_status_2():
     for args, said in WRONG:
         status, out, err, _, _ = measured(args, 20)
-        assert (status, out, err) == (2, "", f"moec: error: {said}\n"), (args, status, out, err)
+        assert (status, out, uncoded(err)) == (2, "", f"moec: error: {said}\n"), (args, status, out, err)
 
 
 @test

@@ -111,22 +111,23 @@ static void errors_show_the_line(void)
 
 	heard_open(&h);
 	diag_source(h.d, "a.moe", "first\n\ty = matmul(h, down)\nlast");
-	diag_error(h.d, (Loc){"a.moe", 2, 16, 20}, "'%s' has %d columns", "h", 7);
+	diag_error(h.d, E_unknown_name, (Loc){"a.moe", 2, 16, 20}, "'%s' has %d columns",
+		   "h", 7);
 	diag_fix(h.d, "transpose it");
 	diag_note(h.d, (Loc){"a.moe", 3, 1, 0}, "here");
-	diag_error(h.d, (Loc){"b.moe", 9, 1, 0}, "no source");
-	diag_error(h.d, (Loc){"a.moe", 99, 1, 0}, "no such line");
-	diag_error(h.d, (Loc){.file = "a.moe"}, "the whole file");
+	diag_error(h.d, E_unknown_name, (Loc){"b.moe", 9, 1, 0}, "no source");
+	diag_error(h.d, E_unknown_name, (Loc){"a.moe", 99, 1, 0}, "no such line");
+	diag_error(h.d, E_unknown_name, (Loc){.file = "a.moe"}, "the whole file");
 	diag_perf(h.d, (Loc){"a.moe", 1, 2, 0}, "slow");
 	CHECK(diag_errors(h.d) == 4);
-	heard_is(&h, "a.moe:2:16: error: 'h' has 7 columns\n"
+	heard_is(&h, "a.moe:2:16: error: 'h' has 7 columns [E0201]\n"
 		     "            y = matmul(h, down)\n"
 		     "                          ^~~~\n"
 		     "  fix: transpose it\n"
 		     "a.moe:3:1: note: here\n    last\n    ^\n"
-		     "b.moe:9:1: error: no source\n"
-		     "a.moe:99:1: error: no such line\n"
-		     "a.moe: error: the whole file\n"
+		     "b.moe:9:1: error: no source [E0201]\n"
+		     "a.moe:99:1: error: no such line [E0201]\n"
+		     "a.moe: error: the whole file [E0201]\n"
 		     "a.moe:1:2: perf: slow\n");
 }
 
@@ -136,8 +137,8 @@ static void carets_stand_right_beyond_ascii(void)
 
 	heard_open(&h);
 	diag_source(h.d, "a", "\xc3\xa4\xc3\xa4 \x01 z");
-	diag_error(h.d, (Loc){"a", 1, 8, 0}, "z \x1b[31m\xff");
-	heard_is(&h, "a:1:8: error: z \\x1b[31m\\xff\n    \xc3\xa4\xc3\xa4 \\x01 z\n"
+	diag_error(h.d, E_unknown_name, (Loc){"a", 1, 8, 0}, "z \x1b[31m\xff");
+	heard_is(&h, "a:1:8: error: z \\x1b[31m\\xff [E0201]\n    \xc3\xa4\xc3\xa4 \\x01 z\n"
 		     "            ^\n");
 }
 
@@ -150,8 +151,8 @@ static void long_lines_are_cut(void)
 	line[100000] = '\0';
 	heard_open(&h);
 	diag_source(h.d, "a", line);
-	diag_error(h.d, (Loc){"a", 1, 50000, 99999}, "far");
-	diag_error(h.d, (Loc){"a", 1, 99999999, 0}, "beyond");
+	diag_error(h.d, E_unknown_name, (Loc){"a", 1, 50000, 99999}, "far");
+	diag_error(h.d, E_unknown_name, (Loc){"a", 1, 99999999, 0}, "beyond");
 	fflush(h.f);
 	CHECK(h.n < 1200);
 	CHECK(strstr(h.text, "^~~~") != NULL);
@@ -168,12 +169,13 @@ static void errors_end_at_the_limit(void)
 	heard_open(&h);
 	diag_limit(h.d, 2);
 	for (int i = 0; i < 5; i++) {
-		diag_error(h.d, (Loc){.file = "a"}, "e%d", i);
+		diag_error(h.d, E_unknown_name, (Loc){.file = "a"}, "e%d", i);
 		diag_fix(h.d, "f%d", i);
 	}
 	CHECK(diag_errors(h.d) == 5);
-	heard_is(&h, "a: error: e0\n  fix: f0\na: error: e1\n  fix: f1\n"
-		     "moec: error: more than 2 errors; the rest is not shown\n");
+	diag_end(h.d);
+	heard_is(&h, "a: error: e0 [E0201]\n  fix: f0\na: error: e1 [E0201]\n  fix: f1\n"
+		     "moec: 3 more errors\n");
 }
 
 static void internal_errors_exit_with_70(void)
@@ -291,6 +293,7 @@ static void files_that_are_none_are_refused(void)
 	MUST(file_write(h.d, big, "12345", 5));
 	CHECK(file_read(h.a, h.d, big, 4, &n) == NULL);
 	CHECK(diag_errors(h.d) == 5);
+	diag_end(h.d);
 	CHECK(!file_write(h.d, in_folder(h.a, "no/such/folder"), "x", 1));
 	CHECK(!file_write(h.d, folder, "x", 1));
 	CHECK(!file_write(h.d, "/dev/full", "x", 1));

@@ -44,7 +44,7 @@ static void refused(const char *path, const char *message)
 
 	CHECK(checkpoint_open(s->arena, s->diag, path) == NULL);
 	CHECK(diag_errors(s->diag) == 1);
-	SAME_TEXT(said(s), message);
+	SAME_SAID(said(s), message);
 	said_free(s);
 }
 
@@ -60,7 +60,7 @@ static void asked(const char *tensor, const char *message)
 	const TensorInfo *t = checkpoint_find(c, s->diag, tensor, &bad);
 	CHECK((t != NULL) == !*message && bad == !!*message);
 	CHECK(!t || checkpoint_data(c, s->diag, t) != NULL);
-	SAME_TEXT(said(s), message);
+	SAME_SAID(said(s), message);
 	CHECK(checkpoint_find(c, s->diag, tensor, &bad) ==
 	      t); /* again: no second message */
 	CHECK(!t || *message == 0);
@@ -256,7 +256,7 @@ static void test_shrunk(void)
 	MUST(t && checkpoint_data(c, s->diag, t));
 	CHECK(truncate("m/a.safetensors", 20) == 0);
 	CHECK(checkpoint_data(c, s->diag, t) == NULL);
-	SAME_TEXT(said(s),
+	SAME_SAID(said(s),
 		  "m/a.safetensors: error: was changed while it was being read\n");
 	checkpoint_close(c);
 	said_free(s);

@@ -93,6 +93,7 @@ static char *messages(Arena *a, const char *name, const char *text)
 		compile(a, d, &opt, name);
 	else
 		CHECK(!fe_check(a, d, &opt));
+	diag_end(d);
 	json_decref(opt.config);
 	fclose(out);
 	return said;

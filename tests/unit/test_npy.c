@@ -96,7 +96,7 @@ static void test_headers(void)
 		put_file("x.npy", b, make(b, 1, c->header, strlen(c->header), c->data));
 		CHECK(!npy_read(s->arena, s->diag, "x.npy", &y));
 		CHECK(diag_errors(s->diag) == 1);
-		SAME_TEXT(said(s), c->message);
+		SAME_SAID(said(s), c->message);
 		said_free(s);
 	}
 	CHECK(COUNT(headers) >= 40);
@@ -128,7 +128,7 @@ static void test_raw(void)
 		Npy y;
 		put_file("x.npy", raw[i].bytes, raw[i].n);
 		CHECK(!npy_read(s->arena, s->diag, "x.npy", &y));
-		SAME_TEXT(said(s), raw[i].message);
+		SAME_SAID(said(s), raw[i].message);
 		said_free(s);
 	}
 }
@@ -145,7 +145,7 @@ static void test_long_header(void)
 	memcpy(header, H("()"), strlen(H("()")));
 	put_file("x.npy", b, make(b, 2, header, n, 4));
 	CHECK(!npy_read(s->arena, s->diag, "x.npy", &y));
-	SAME_TEXT(said(s), E "a header of 70000 bytes; the limit is 65535\n");
+	SAME_SAID(said(s), E "a header of 70000 bytes; the limit is 65535\n");
 	free(b);
 	free(header);
 	said_free(s);

@@ -132,7 +132,7 @@ static void test_paths(void)
 	for (int i = 0; i < 16; i++)
 		CHECK(((const float *)matrix(w, m, 0, -1))[i] == (float)i);
 	CHECK(bf16_to_double(((const uint16_t *)matrix(w, m, 1, 3))[1]) == 17);
-	SAME_TEXT(said(s),
+	SAME_SAID(said(s),
 		  "t.mir:6:9: perf: `gate` of expert 3 is bf16[2], the checkpoint "
 		  "stores f32: such weights are converted while they are read\n");
 	weights_close(w);
@@ -320,7 +320,7 @@ static void refused(const char *header, const char *params, const char *fns,
 	Weights *w = weights_checkpoint(s->arena, s->diag, m, c);
 
 	CHECK(!weights_load(w, 1));
-	SAME_TEXT(lines(s), message);
+	SAME_SAID(lines(s), message);
 	CHECK(matrix(w, m, 0, -1) == NULL && diag_errors(s->diag) == 1);
 	weights_close(w);
 	checkpoint_close(c);

@@ -10,11 +10,14 @@
 
 #include <CUnit/Basic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CHECK(x)        CU_ASSERT(x)
 #define MUST(x)         CU_ASSERT_FATAL(x)
 #define SAME_TEXT(a, b) unit_same_text((a), (b), __FILE__, __LINE__)
+/* Diagnostics: a has a code behind each error, b says what stands before it. */
+#define SAME_SAID(a, b) unit_same_said((a), (b), __FILE__, __LINE__)
 #define SKIP(why)       do { unit_skipped++; printf("skipped: %s\n", why); return; } while (0)
 
 static int unit_skipped;
@@ -25,6 +28,32 @@ static inline void unit_same_text(const char *a, const char *b, const char *file
 	if (!same)
 		printf("%s:%d: texts differ\n--- got\n%s\n--- expected\n%s\n", file, line, a, b);
 	CU_assertImplementation(same, line, "SAME_TEXT", file, "", CU_FALSE);
+}
+
+/* Without the ` [E0123]` that each line with an error must end in. */
+static inline char *unit_uncoded(const char *s)
+{
+	char *out = malloc(strlen(s) + 20), *to = out;
+	for (const char *end; *s; s = end) {
+		end = s + strcspn(s, "\n");
+		int n = (int)(end - s), code;
+		bool error = memmem(s, (size_t)n, " error: ", 8) != NULL;
+		bool coded = n > 8 && sscanf(end - 8, " [E%4d]", &code) == 1;
+		end += *end == '\n';
+		to += sprintf(to, "%.*s%s%s", error && coded ? n - 8 : n, s,
+			      error && !coded ? " (no code)" : "", end[-1] == '\n' ? "\n" : "");
+		if (error && !coded)
+			break;
+	}
+	*to = '\0';
+	return out;
+}
+
+static inline void unit_same_said(const char *a, const char *b, const char *file, int line)
+{
+	char *said = unit_uncoded(a);
+	unit_same_text(said, b, file, line);
+	free(said);
 }
 
 typedef struct { const char *name; void (*run)(void); } UnitTest;
