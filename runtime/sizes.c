@@ -70,14 +70,14 @@ int moert_fail(moert_why why, int error, const char *fmt, ...)
 }
 
 /* A structure from outside: short ones are filled up with zeros, longer ones must hold
- * nothing but zeros where we know no field. */
+ * nothing but zeros where we know no field.  Fields take 8 bytes: none is cut in two. */
 bool moert_read_struct(void *to, size_t known, size_t least, const void *from)
 {
 	size_t size;
 	enum { LARGEST = 4096 };
 
 	memcpy(&size, from, sizeof size);
-	if (size < least || size > LARGEST)
+	if (size < least || size > LARGEST || size % 8)
 		return false;
 	for (size_t i = known; i < size; i++)
 		if (((const char *)from)[i])

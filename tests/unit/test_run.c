@@ -520,6 +520,8 @@ static void test_errors(void)
 
 	a.size = 8;
 	CHECK(moert_run(r.s, &a) == MOERT_ARGS);
+	a.size = sizeof a - 4;
+	CHECK(moert_run(r.s, &a) == MOERT_ARGS);
 	a = good, a.x = NULL;
 	CHECK(moert_run(r.s, &a) == MOERT_ARGS);
 	a = good, a.y = NULL;
