@@ -20,8 +20,13 @@ bool backend_emit(Arena *, Diag *, const Module *, const EmitOptions *);
 /* The C header of the library's interface. */
 void backend_header(Text *, const Module *);
 
-/* The runtime's archive (libmoert.a), carried inside moec for linking. */
-extern const unsigned char runtime_blob[];
-extern const size_t        runtime_blob_size;
+/* What moec carries for each machine: the runtime's archive (libmoert.a), for linking; of
+ * foreign ones the program that runs a layer there (../foreign/runner), too. */
+typedef struct { const unsigned char *data; size_t size; } Blob;
+typedef struct { const char *triple; Blob runtime, runner; } Machine;
+extern const Machine machines[];
+extern const int     machine_count;
+/* link.c: NULL after a diagnostic: moec was built where there was no compiler for it. */
+const Machine *machine_for(Diag *, const Target *);
 
 #endif

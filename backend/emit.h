@@ -155,6 +155,7 @@ const char *library_place(Arena *, Diag *, const char *out);
 char *temporary(Arena *, Diag *, const char *out, const char *suffix, const void *data,
 		size_t n);
 void  temporary_end(char *path);
-bool  link_library(Arena *, Diag *, const char *object, const char *out, const char *name);
+bool  link_library(Arena *, Diag *, const Target *, const char *object, const char *out,
+		   const char *name);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * link: object and runtime to one shared library, by the system's cc.
  *
- * The runtime's archive is carried inside moec; only the layer's own functions are exported,
+ * Foreign machines have a cc of their own, named as Debian names it.  The runtimes'
+ * archives are carried inside moec; only the layer's own functions are exported,
  * and what no step of the layer calls is dropped. */
 #include "backend.h"
 #include "emit.h"
@@ -78,7 +79,40 @@ void temporary_end(char *path)
 	cleanup_forget(path);
 }
 
-static bool run_cc(Diag *diag, char *const *argv)
+const Machine *machine_for(Diag *diag, const Target *t)
+{
+	for (int i = 0; i < machine_count; i++)
+		if (strcmp(machines[i].triple, t->triple) == 0)
+			return &machines[i];
+	diag_error(diag, E_target, (Loc){0},
+		   "this moec has no runtime for %s: there was no %s-gcc when "
+		   "it was built",
+		   t->name, t->triple);
+	diag_fix(diag, "install it and build moec again, or use --emit=obj");
+	return NULL;
+}
+
+/* Debian's package of a foreign compiler has no `_` in its name. */
+static char *package_of(Arena *arena, const char *cc)
+{
+	char *name = arena_printf(arena, "gcc-%.*s", (int)(strlen(cc) - strlen("-gcc")), cc);
+
+	for (char *s = name; *s; s++)
+		*s = *s == '_' ? '-' : *s;
+	return name;
+}
+
+static void no_cc(Arena *arena, Diag *diag, const char *cc, int error)
+{
+	diag_error(diag, E_linker, (Loc){0},
+		   "linking needs the C compiler driver `%s`: %s", cc, strerror(error));
+	diag_fix(diag, "install %s, or use --emit=obj and link yourself",
+		 strcmp(cc, "cc") == 0 ? "gcc or clang"
+				       : arena_printf(arena, "%s (Debian)",
+						      package_of(arena, cc)));
+}
+
+static bool run_cc(Arena *arena, Diag *diag, char *const *argv)
 {
 	pid_t pid;
 	posix_spawnattr_t group;
@@ -91,9 +125,7 @@ static bool run_cc(Diag *diag, char *const *argv)
 		posix_spawnattr_destroy(&group);
 	}
 	if (failed) {
-		diag_error(diag, E_linker, (Loc){0}, "linking needs the C compiler driver `%s`: %s", argv[0],
-			   strerror(failed));
-		diag_fix(diag, "install gcc or clang, or use --emit=obj and link yourself");
+		no_cc(arena, diag, argv[0], failed);
 		return false;
 	}
 	cleanup_child(-pid);
@@ -115,22 +147,26 @@ static mode_t mask(void)
 	return mask;
 }
 
-bool link_library(Arena *arena, Diag *diag, const char *object, const char *out,
-		  const char *name)
+bool link_library(Arena *arena, Diag *diag, const Target *t, const char *object,
+		  const char *out, const char *name)
 {
 	char *exports = arena_printf(arena, "{ global: %s_*; local: *; };\n", name);
-	char *archive = temporary(arena, diag, out, ".a", runtime_blob, runtime_blob_size);
+	const Machine *machine = machine_for(diag, t);
+	char *archive = !machine ? NULL : temporary(arena, diag, out, ".a",
+						    machine->runtime.data,
+						    machine->runtime.size);
 	char *script = archive ? temporary(arena, diag, out, ".map", exports, strlen(exports))
 			       : NULL;
 	char *library = script ? temporary(arena, diag, out, ".so", "", 0) : NULL;
 	bool ok = false;
 
 	if (library) {
-		char *argv[] = {"cc", "-shared", "-s", "-o", library, (char *)object, archive,
+		char *cc = target_is_host(t) ? "cc" : arena_printf(arena, "%s-gcc", t->triple);
+		char *argv[] = {cc, "-shared", "-s", "-o", library, (char *)object, archive,
 				"-Wl,--gc-sections", "-Wl,-Bsymbolic", "-Wl,-z,relro,-z,now",
 				arena_printf(arena, "-Wl,--version-script=%s", script),
 				"-Wl,--build-id=none", "-lm", "-lpthread", NULL};
-		ok = run_cc(diag, argv);
+		ok = run_cc(arena, diag, argv);
 		if (ok && (chmod(library, 0777 & ~mask()) || rename(library, out)))
 			ok = not_written(diag, out, strerror(errno));
 	}

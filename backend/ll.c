@@ -37,14 +37,20 @@ Val ll_function(Ll *l, const char *name, Ty result, Ty *args, int n, bool intern
 	return fn;
 }
 
-Val ll_intrinsic(Ll *l, const char *name, Ty overload)
+/* Those of one machine alone are not overloaded, and `types` are not looked at. */
+static Val intrinsic(Ll *l, const char *name, Ty *types, int n)
 {
 	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
 
 	if (!id)
 		ice("LLVM has no intrinsic %s", name);
 	bool overloaded = LLVMIntrinsicIsOverloaded(id);
-	return LLVMGetIntrinsicDeclaration(l->mod, id, &overload, overloaded ? 1 : 0);
+	return LLVMGetIntrinsicDeclaration(l->mod, id, types, overloaded ? (size_t)n : 0);
+}
+
+Val ll_intrinsic(Ll *l, const char *name, Ty overload)
+{
+	return intrinsic(l, name, &overload, 1);
 }
 
 Val ll_call(Ll *l, Val fn, Val *args, int n)
@@ -119,35 +125,28 @@ void ll_store(Ll *l, Val v, Val at, int align)
 	LLVMSetAlignment(LLVMBuildStore(l->b, v, at), (unsigned)align);
 }
 
+Val ll_call_intrinsic2(Ll *l, const char *name, Ty first, Ty second, Val *args, int n)
+{
+	return ll_call(l, intrinsic(l, name, (Ty[]){first, second}, 2), args, n);
+}
+
 /* Towards zero; NaN gives 0, beyond the range its end. */
 Val ll_to_int_saturating(Ll *l, Val v, Ty to)
 {
-	const char *name = "llvm.fptosi.sat";
-	Ty both[2] = {to, LLVMTypeOf(v)};
-	Val fn = LLVMGetIntrinsicDeclaration(l->mod, LLVMLookupIntrinsicID(name, strlen(name)),
-					     both, 2);
-	return ll_call(l, fn, &v, 1);
-}
-
-/* llvm.masked.load/store are overloaded on two types; the C API wants both. */
-static Val masked(Ll *l, const char *name, Ty vector)
-{
-	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-	Ty both[2] = {vector, l->ptr};
-	return LLVMGetIntrinsicDeclaration(l->mod, id, both, 2);
+	return ll_call_intrinsic2(l, "llvm.fptosi.sat", to, LLVMTypeOf(v), &v, 1);
 }
 
 Val ll_masked_load(Ll *l, Ty vector, Val at, Val mask, int align)
 {
 	Val args[4] = {at, LLVMConstInt(l->i32, (unsigned)align, 0), mask,
 		       LLVMConstNull(vector)};
-	return ll_call(l, masked(l, "llvm.masked.load", vector), args, 4);
+	return ll_call_intrinsic2(l, "llvm.masked.load", vector, l->ptr, args, 4);
 }
 
 void ll_masked_store(Ll *l, Val v, Val at, Val mask, int align)
 {
 	Val args[4] = {v, at, LLVMConstInt(l->i32, (unsigned)align, 0), mask};
-	ll_call(l, masked(l, "llvm.masked.store", LLVMTypeOf(v)), args, 4);
+	ll_call_intrinsic2(l, "llvm.masked.store", LLVMTypeOf(v), l->ptr, args, 4);
 }
 
 Val ll_field(Ll *l, Ty type, Val structure, size_t offset)

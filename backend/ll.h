@@ -47,6 +47,7 @@ void ll_open(Ll *, LLVMContextRef, LLVMModuleRef);
 Val  ll_function(Ll *, const char *name, Ty result, Ty *args, int n, bool internal);
 Val  ll_intrinsic(Ll *, const char *name, Ty overload);         /* declared */
 Val  ll_call(Ll *, Val fn, Val *args, int n);
+Val  ll_call_intrinsic2(Ll *, const char *name, Ty, Ty, Val *args, int n);  /* on two types */
 Val  ll_call_intrinsic(Ll *, const char *name, Ty overload, Val *args, int n);
 Val  ll_splat(Ll *, Val scalar, int lanes);
 Val  ll_const_f32(Ll *, double v, int lanes);

@@ -139,7 +139,7 @@ bool backend_emit(Arena *arena, Diag *diag, const Module *m, const EmitOptions *
 		const char *out = library_place(arena, diag, o->out);
 		char *object = out ? temporary(arena, diag, out, ".o", "", 0) : NULL;
 		ok = object && object_write(&e, o, object) &&
-		     link_library(arena, diag, object, out, m->name);
+		     link_library(arena, diag, o->target, object, out, m->name);
 		temporary_end(object);
 	} else {
 		ok = object_write(&e, o, o->out);

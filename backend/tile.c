@@ -111,9 +111,9 @@ static void accumulate(Tile *t, int i, int v, Val a, Val b)
 	} else {
 		Ty in = LLVMVectorType(LLVMBFloatTypeInContext(l->ctx),
 				       (unsigned)(c->e->lanes * c->dot->kpack));
-		acc = ll_call_intrinsic(l, c->dot->how, t->vec,
-					(Val[]){acc, LLVMBuildBitCast(l->b, a, in, ""),
-						LLVMBuildBitCast(l->b, b, in, "")}, 3);
+		acc = ll_call_intrinsic2(l, c->dot->how, t->vec, in,
+					 (Val[]){acc, LLVMBuildBitCast(l->b, a, in, ""),
+						 LLVMBuildBitCast(l->b, b, in, "")}, 3);
 	}
 	ll_store(l, acc, t->acc[i][v], 4);
 }

@@ -1,5 +1,5 @@
 # Files the compiler carries inside itself, turned into C by cmake/embed_files.cmake at build
-# time: std.moe and models/*.moe (frontend), the runtime's archive (backend).
+# time: std.moe and models/*.moe (frontend), each machine's runtime (backend).
 function(embed_texts out)
   file(GLOB models CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/models/*.moe)
   list(SORT models)
@@ -12,7 +12,7 @@ endfunction()
 
 function(embed_runtime out)
   add_custom_command(OUTPUT ${out}
-    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DARCHIVE=$<TARGET_FILE:moert>
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} "-DMACHINES=${MACHINES}"
             -P ${CMAKE_SOURCE_DIR}/cmake/embed_files.cmake
-    DEPENDS moert ${CMAKE_SOURCE_DIR}/cmake/embed_files.cmake VERBATIM)
+    DEPENDS ${MACHINE_FILES} ${CMAKE_SOURCE_DIR}/cmake/embed_files.cmake VERBATIM)
 endfunction()

@@ -1,4 +1,6 @@
-# -DSTD=.. -DMODELS=.. : const char std_moe[], family_texts[];  -DARCHIVE=.. : runtime_blob[]
+# -DSTD=.. -DMODELS=.. : const char std_moe[], family_texts[];  -DMACHINES=.. : machines[]
+cmake_policy(VERSION 3.25)               # lists keep empty elements
+
 function(bytes file var)
   file(READ ${file} hex HEX)
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
@@ -7,11 +9,27 @@ function(bytes file var)
   set(${var} "${hex}" PARENT_SCOPE)
 endfunction()
 
-if(DEFINED ARCHIVE)
-  bytes(${ARCHIVE} data)
-  file(WRITE ${OUT} "#include <stddef.h>\n#include \"backend.h\"\n"
-    "const unsigned char runtime_blob[] = {\n${data}\n};\n"
-    "const size_t runtime_blob_size = sizeof runtime_blob;\n")
+if(DEFINED MACHINES)
+  set(text "#include \"backend.h\"\n")
+  set(rows "")
+  set(n 0)
+  foreach(machine ${MACHINES})
+    string(REPLACE "|" ";" machine "${machine}")
+    list(POP_FRONT machine triple archive runner)
+    bytes(${archive} data)
+    string(APPEND text "static const unsigned char archive_${n}[] = {\n${data}};\n")
+    string(APPEND rows "\t{\"${triple}\", {archive_${n}, sizeof archive_${n}}, ")
+    if(runner)
+      bytes(${runner} data)
+      string(APPEND text "static const unsigned char runner_${n}[] = {\n${data}};\n")
+      string(APPEND rows "{runner_${n}, sizeof runner_${n}}},\n")
+    else()
+      string(APPEND rows "{0, 0}},\n")
+    endif()
+    math(EXPR n "${n} + 1")
+  endforeach()
+  file(WRITE ${OUT} "${text}const Machine machines[] = {\n${rows}};\n"
+    "const int machine_count = ${n};\n")
 else()
   bytes(${STD} data)
   set(text "#include \"frontend.h\"\nconst char std_moe[] = {\n${data}0};\n")

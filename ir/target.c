@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * target: looks up machines and their dot instructions, and asks the host what it is. */
 #include "target.h"
+#include "../runtime/cpu.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -19,42 +20,14 @@ static const Dot dots[] = {
 #undef DOT
 };
 
-/* Whether the host runs a feature, its operating system saving the registers included.
- * The builtin takes literals only, hence the list; what it lacks, the host lacks. */
-static bool host_has(const char *feature, size_t n)
+bool target_is_host(const Target *t)
 {
-#if defined(__x86_64__)
-#define HAS(name) \
-	if (n == strlen(name) && memcmp(feature, name, n) == 0) \
-		return __builtin_cpu_supports(name);
-	HAS("avx2") HAS("fma") HAS("f16c") HAS("bmi2")
-	HAS("avx512f") HAS("avx512bw") HAS("avx512dq") HAS("avx512vl")
-	HAS("avx512bf16") HAS("avx512vnni")
-#undef HAS
-#endif
-	return false;
-}
-
-/* Calls each word of `needs` until one is refused. */
-static bool every_word(const char *needs, bool (*test)(const char *, size_t))
-{
-	while (*needs) {
-		size_t n = strcspn(needs, " ");
-		if (n && !test(needs, n))
-			return false;
-		needs += n + strspn(needs + n, " ");
-	}
-	return true;
+	return strcmp(t->triple, HOST_TRIPLE) == 0;
 }
 
 bool target_host_has(const Target *t)
 {
-#if defined(__x86_64__)
-	bool same = strncmp(t->triple, "x86_64", 6) == 0;
-#else
-	bool same = false;
-#endif
-	return same && every_word(t->needs, host_has);
+	return target_is_host(t) && moert_cpu_has(t->needs);
 }
 
 /* The host's row, with the host's own L2 where it tells: a cloud machine's may be a

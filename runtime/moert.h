@@ -16,6 +16,7 @@
 #ifndef MOERT_H
 #define MOERT_H
 
+#include "cpu.h"
 #include "layer.h"
 
 enum {
@@ -101,8 +102,5 @@ void    moert_end(moert_session *);                     /* NULL is allowed */
 /* moew_write.c: packs layers into one file, written as PATH.PID-N.tmp and renamed. */
 int     moert_pack(const moert_layer *const *, int64_t nlayers, moert_weight_fn *,
 		   void *ctx, const char *path, const moert_options *);
-
-/* cpu.c: whether this machine has every feature of a list separated by spaces. */
-int     moert_cpu_has(const char *features);
 
 #endif

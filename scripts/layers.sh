@@ -48,7 +48,7 @@ wide_lines() {                          # files; a tab goes to the next multiple
 
 rule "only backend/ includes LLVM's headers" \
 	"$(includes 'llvm' ir io frontend passes runtime driver tests/unit)"
-may_include ir "runtime/philox\.h"
+may_include ir "runtime/(philox|cpu)\.h"
 may_include runtime 'ir/dtypes\.def'
 may_include io 'ir/'
 may_include frontend 'ir/|io/'

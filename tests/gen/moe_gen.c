@@ -250,7 +250,9 @@ int main(int argc, char **argv)
 		ice("no place for objects: %m");
 	r.scratch = scratch;
 	const char *archive = arena_printf(a, "%s/libmoert.a", scratch);
-	bool ok = file_write(diag_new(a, stderr), archive, runtime_blob, runtime_blob_size);
+	const Machine *host = machine_for(diag_new(a, stderr), target_find("native"));
+	bool ok = host && file_write(diag_new(a, stderr), archive, host->runtime.data,
+				     host->runtime.size);
 	if (ok)
 		run_all(&r);
 	unlink(archive);

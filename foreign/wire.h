@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * wire: what moec and the runner say to each other over a socket, both on 64-bit
+ * little-endian machines: words, texts (a length and bytes) and arrays (the same; a length
+ * of -1: there is none).
+ *
+ *     runner   "" and the layer, or what went wrong
+ *     moec     WIRE_OPEN flags path | WIRE_OPEN_MEMORY
+ *     runner   WIRE_WEIGHT name range expert bytes: moec answers with an array, as often as
+ *              weights are missing; then WIRE_RESULT error why
+ *     moec     WIRE_RUN threads pool tokens x_stride y_stride nseq seed ninputs noutputs, the
+ *              arrays read (x, seq, seen, step, picks_in, gates_in, inputs), then those written
+ *              (y, picks_out, gates_out, losses, outputs) as they are now
+ *     runner   WIRE_RESULT error why nanoseconds, then the bytes of the arrays written
+ *
+ * The runner ends when the socket is closed. */
+#ifndef MOEC_WIRE_H
+#define MOEC_WIRE_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { WIRE_OPEN, WIRE_OPEN_MEMORY, WIRE_RUN, WIRE_WEIGHT, WIRE_RESULT };
+enum { WIRE_ARRAYS_READ = 6, WIRE_ARRAYS_WRITTEN = 4 };         /* before inputs, outputs */
+
+static inline bool wire_write(int fd, const void *data, size_t n)
+{
+	for (size_t at = 0; at < n;) {
+		ssize_t wrote = send(fd, (const char *)data + at, n - at, MSG_NOSIGNAL);
+		if (wrote < 0 && errno != EINTR)
+			return false;
+		at += wrote < 0 ? 0 : (size_t)wrote;
+	}
+	return true;
+}
+
+static inline bool wire_read(int fd, void *data, size_t n)
+{
+	for (size_t at = 0; at < n;) {
+		ssize_t got = read(fd, (char *)data + at, n - at);
+		if (got == 0 || (got < 0 && errno != EINTR))
+			return false;
+		at += got < 0 ? 0 : (size_t)got;
+	}
+	return true;
+}
+
+static inline bool wire_put(int fd, int64_t word)
+{
+	return wire_write(fd, &word, sizeof word);
+}
+
+static inline bool wire_get(int fd, int64_t *word)
+{
+	return wire_read(fd, word, sizeof *word);
+}
+
+static inline bool wire_put_array(int fd, const void *data, int64_t bytes)
+{
+	return wire_put(fd, data ? bytes : -1) &&
+	       (!data || wire_write(fd, data, (size_t)bytes));
+}
+
+static inline bool wire_put_text(int fd, const char *text)
+{
+	return wire_put_array(fd, text, text ? (int64_t)strlen(text) : 0);
+}
+
+#endif
