@@ -130,6 +130,18 @@ static bool load(const Job *job, const char *path, Layer *l)
 	return true;
 }
 
+/* Here, or where it can run. */
+static bool start(const Job *job, const char *path, Layer *l)
+{
+	const Target *t = target_find(l->m->target);
+
+	if (target_is_host(t))
+		return load(job, path, l);
+	l->foreign = foreign_start(job->arena, job->diag, t, path, l->m->name);
+	l->layer = l->foreign ? foreign_layer(l->foreign) : NULL;
+	return l->foreign != NULL;
+}
+
 bool layer_load(const Job *job, Source *s, Layer *l)
 {
 	const char *tmp = getenv("TMPDIR");
@@ -148,7 +160,7 @@ bool layer_load(const Job *job, Source *s, Layer *l)
 	cleanup_file(folder);
 	cleanup_file(path);
 	int status = emit_apart(job, l->m, path);
-	bool ok = status == EXIT_OK && load(job, path, l);
+	bool ok = status == EXIT_OK && start(job, path, l);
 	remove_folder(job->arena, folder);
 	cleanup_forget(path);
 	cleanup_forget(folder);
@@ -159,6 +171,7 @@ bool layer_load(const Job *job, Source *s, Layer *l)
 
 void layer_unload(Layer *l)
 {
+	foreign_end(l->foreign);
 	if (l->library)
 		dlclose(l->library);
 	*l = (Layer){0};
@@ -211,6 +224,20 @@ static bool enough_memory(const Job *job, const moert_layer *l, bool twice)
 	return false;
 }
 
+static int open_packed(const Layer *l, const char *path, const moert_options *o,
+		       moert_model **model)
+{
+	return l->foreign ? foreign_open(l->foreign, path, o)
+			  : moert_open(l->layer, path, o, model);
+}
+
+static int open_natural(const Layer *l, Server *server, const moert_options *o,
+			moert_model **model)
+{
+	return l->foreign ? foreign_open_memory(l->foreign, server_get, server, o)
+			  : moert_open_memory(l->layer, server_get, server, o, model);
+}
+
 /* server: NULL when the weights are packed already. */
 bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 		moert_model **model)
@@ -220,8 +247,9 @@ bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 	    .size = sizeof options, .why = why, .why_size = sizeof why};
 	int errors = diag_errors(job->diag), error;
 
+	*model = NULL;
 	if (s->moew) {
-		error = moert_open(l->layer, s->moew, &options, model);
+		error = open_packed(l, s->moew, &options, model);
 		if (error)
 			diag_error(job->diag, E_moew, (Loc){.file = s->moew}, "%s",
 				   without_path(*why ? why : moert_error(error),
@@ -231,7 +259,7 @@ bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 	if (!enough_memory(job, l->layer, server->keep))
 		return false;
 	server->progress = progress_new("packing weights", weight_bytes(l->layer), "B");
-	error = moert_open_memory(l->layer, server_get, server, &options, model);
+	error = open_natural(l, server, &options, model);
 	progress_end(server->progress);
 	server->progress = NULL;
 	if (error && diag_errors(job->diag) == errors)

@@ -3,6 +3,7 @@
 #ifndef MOEC_DRIVER_H
 #define MOEC_DRIVER_H
 
+#include "../foreign/foreign.h"
 #include "../frontend/frontend.h"
 #include "../io/io.h"
 #include "../ir/eval.h"
@@ -94,11 +95,13 @@ void        server_close(Server *);
 const void *server_get(void *server, const moert_layer *, const char *name, int64_t range,
 		       int64_t expert);
 
-/* layer.c: a module through the pipeline, and as code in this process */
+/* layer.c: a module through the pipeline, and as code in this process, or, for machines
+ * that this one is not, under qemu-user */
 bool   compile_module(const Source *, Module *, FILE *dumps);
 typedef struct {
 	Module            *m;
-	void              *library;
+	void              *library;     /* here, or .. */
+	Foreign           *foreign;     /* .. there: then the model is there as well */
 	const moert_layer *layer;
 } Layer;
 bool   layer_load(const Job *, Source *, Layer *);

@@ -97,19 +97,28 @@ static void read_outputs(Arena *a, const Call *c, Outcome *out)
 	}
 }
 
-static bool run_once(const Job *job, moert_model *model, Call *c, Outcome *out)
+static int run_here(moert_model *model, const moert_session_options *o, const Call *c,
+		    double *ms)
 {
-	moert_session_options options = {.size = sizeof options,
-					 .threads = job->opt->threads};
 	moert_session *session;
-	int error = moert_start(model, &options, &session);
+	int error = moert_start(model, o, &session);
 
 	if (error)
-		return layer_failed(job, "start", error, "");
+		return error;
 	double begin = now_ms();
 	error = moert_run(session, &c->args);
-	out->ms = now_ms() - begin;
+	*ms = now_ms() - begin;
 	moert_end(session);
+	return error;
+}
+
+static bool run_once(const Job *job, const Layer *l, moert_model *model, Call *c,
+		     Outcome *out)
+{
+	moert_session_options o = {.size = sizeof o, .threads = job->opt->threads};
+	int error = l->foreign ? foreign_run(l->foreign, &o, &c->args, &out->ms)
+			       : run_here(model, &o, c, &out->ms);
+
 	return error ? layer_failed(job, "run", error, "") : true;
 }
 
@@ -124,7 +133,7 @@ bool run_native(const Job *job, Source *s, const Inputs *in, const Layer *l,
 	bind_inputs(job->arena, in, &c);
 	bind_outputs(job->arena, l->layer, in->tokens, &c, out);
 	bind_routing(job->arena, l->layer, in->tokens, &c, out);
-	bool ok = run_once(job, model, &c, out);
+	bool ok = run_once(job, l, model, &c, out);
 	moert_close(model);
 	if (ok)
 		read_outputs(job->arena, &c, out);
