@@ -5,8 +5,8 @@
 
 #include "pass.h"
 
-#define PASS(name, run, flags, help)   bool run(Module *, PassContext *);
-#define BACKEND(name, flags, help)
+#define PASS(name, run, flags, needs, before, gives, help)   bool run(Module *, PassContext *);
+#define BACKEND(name, flags, needs, help)
 #include "passes.def"
 #undef PASS
 #undef BACKEND
@@ -44,6 +44,9 @@ void    region_sort(Arena *, Region *);
 
 /* cse.c */
 bool    ops_equal(const Op *, const Op *);      /* kind, operands, attributes, types */
+
+/* contract.c: false: said */
+bool    check_order(Diag *, const Pass *, const Module *);
 
 /* check.c: a module that comes with kernels; false: said */
 bool    check_contractions(Diag *, const Region *, const Target *);

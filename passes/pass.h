@@ -54,15 +54,29 @@ typedef struct {
 
 enum { PASS_NEEDED = 1 };               /* cannot be skipped */
 
+/* What passes make true, and others rely on. */
+typedef enum {
+	NO_CALL = 1,            /* no call and no `experts` in @layer */
+	KERNELS = 2,            /* @layer is kernels for module->target */
+	PACKED  = 4,            /* weights have panels */
+} Facts;
+
 typedef struct {
 	const char *name;
 	bool      (*run)(Module *, PassContext *);
 	int         flags;
+	Facts       needs, before, gives;       /* the contract: see passes.def */
 	const char *help;
 } Pass;
 extern const Pass passes[];
 extern const int  pass_count;
 const Pass *pass_find(const char *name);
+
+/* contract.c */
+Facts module_facts(const Module *);
+/* Whether a pass may run where these facts hold; if not, the pass that must come before it
+ * or that it must come before. */
+bool  pass_allowed(const Pass *, Facts, const char **after, const char **before);
 
 typedef struct {
 	const char *const *only;        /* run just these, in this order; NULL: the pipeline */

@@ -6,8 +6,9 @@
 #include <time.h>
 
 const Pass passes[] = {
-#define PASS(name, run, flags, help)   {name, run, flags, help},
-#define BACKEND(name, flags, help)     {name, NULL, flags, help},
+#define PASS(name, run, flags, needs, before, gives, help)                              \
+	{name, run, flags, needs, before, gives, help},
+#define BACKEND(name, flags, needs, help)      {name, NULL, flags, needs, 0, 0, help},
 #include "passes.def"
 #undef PASS
 #undef BACKEND
@@ -64,6 +65,10 @@ static Timing run_one(Module *m, PassContext *ctx, const PassOptions *o, const P
 	t.ms = now_ms() - start;
 	if (o->verify && !verify(m, &why))
 		ice("after pass %s: %s", pass->name, why);
+	/* a layer without matrices has no panels */
+	if (o->verify && m->fns && !diag_errors(ctx->diag) &&
+	    pass->gives & ~module_facts(m) & ~PACKED)
+		ice("after pass %s: what it gives does not hold", pass->name);
 	if (o->print_after && (strcmp(o->print_after, "all") == 0 ||
 			       strcmp(o->print_after, pass->name) == 0))
 		dump(m, pass->name, t.changed, o->out ? o->out : stdout);
@@ -109,7 +114,7 @@ void run_passes(Module *m, PassContext *ctx, const PassOptions *o)
 	    !check_contractions(ctx->diag, m->fns->body, ctx->target))
 		return;
 	/* a row without a function is the backend's, which comes after all of ours */
-	while (ran < n && list[ran]->run) {
+	while (ran < n && list[ran]->run && check_order(ctx->diag, list[ran], m)) {
 		timing[ran] = run_one(m, ctx, o, list[ran]);
 		ran++;
 	}

@@ -120,6 +120,23 @@ static void test_from(void)
 	end(&r);
 }
 
+static void test_order(void)
+{
+	/* what each pass gives and needs, as the pipeline has it */
+	Facts facts = 0;
+	const char *after, *before;
+
+	for (int i = 0; i < pass_count; i++) {
+		CHECK(pass_allowed(&passes[i], facts, &after, &before));
+		facts |= passes[i].gives;
+	}
+	CHECK(!pass_allowed(pass_find("pack"), NO_CALL, &after, &before));
+	SAME_TEXT(after, "form-kernels");
+	CHECK(!pass_allowed(pass_find("simplify"), facts, &after, &before));
+	CHECK(after == NULL);
+	SAME_TEXT(before, "form-kernels");
+}
+
 static void test_table(void)
 {
 	CHECK(pass_find("pack") && pass_find("pack")->flags & PASS_NEEDED);
@@ -172,6 +189,13 @@ static void test_refused(void)
 		      "      %c = slice %p {start=[0], size=[4], step=[1]} : f32[T, 4]\n"
 		      "      yield %c\n    }\n",
 		      "pack", "it has no linear");
+	check_refused("    %y = slice %x {start=[0], size=[4], step=[1]} : f32[T, 4]\n",
+		      "schedule-blocks",
+		      "schedule-blocks wants form-kernels before it");
+	check_refused("    %y = kernel {kind=map, over=T} : f32[T, 4] {\n"
+		      "      %c = slice %x {start=[0], size=[4], step=[1]} : f32[T, 4]\n"
+		      "      yield %c\n    }\n",
+		      "simplify", "simplify comes too late: form-kernels is done already");
 	check_refused("    %v = kernel {kind=map, over=once} : f32[4, 8] {\n"
 		      "      %c = tokens : f64\n"
 		      "      %w = param {name=\"w\"} : f32[4, 8]\n"
@@ -230,6 +254,6 @@ static void test_dots(void)
 
 SUITE("runner", {"the whole pipeline", test_whole}, {"print after", test_print},
       {"stop after", test_stop}, {"skip", test_skip}, {"only some", test_only},
-      {"from the middle", test_from}, {"table", test_table}, {"refused", test_refused},
+      {"from the middle", test_from}, {"table", test_table}, {"order", test_order}, {"refused", test_refused},
       {"targets", test_targets},
       {"native", test_native}, {"dots", test_dots})
