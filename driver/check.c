@@ -87,7 +87,7 @@ static Worst compare_output(const Output *y, const Output *r)
 		double x = excess(y->v[i], r->v[i], bound);
 		if (w.at >= 0 && x <= w.worst)
 			continue;
-		w = (Worst){fabs(y->v[i] - r->v[i]), bound, x, i};
+		w = (Worst){x == 0 ? 0 : fabs(y->v[i] - r->v[i]), bound, x, i};
 	}
 	return w;
 }

@@ -51,26 +51,25 @@ static Ctx ctx_call(Eval *ev)
 	return ctx;
 }
 
-/* Tokens from .. to-1 of the call as a group, with the sequences they belong to; an empty
- * group has the sequence `seq` (so that its S-level results exist). */
-static Ctx ctx_group(Eval *ev, const Ctx *call, int64_t from, int64_t to, int64_t seq)
+/* Tokens t0 .. t1-1 and sequences s0 .. s1-1 of the call. */
+typedef struct { int64_t t0, t1, s0, s1; } Group;
+
+static Ctx ctx_group(Eval *ev, const Ctx *call, Group of)
 {
-	int64_t n = to - from;
-	Ctx g = {.tokens = n, .total = n};
+	int64_t n = of.t1 - of.t0;
+	Ctx g = {.tokens = n, .total = n, .nseq = of.s1 - of.s0};
 	g.origin = eval_alloc(ev, n, sizeof(int64_t));
 	g.seq = eval_alloc(ev, n, sizeof(int64_t));
 	g.pos = eval_alloc(ev, n, sizeof(int64_t));
-	g.seq_id = eval_alloc(ev, n + 1, sizeof(int64_t));
+	g.seq_id = eval_alloc(ev, g.nseq, sizeof(int64_t));
 	for (int64_t i = 0; i < n; i++) {
-		int64_t t = from + i;
-		if (i == 0 || call->seq[t] != call->seq[t - 1])
-			g.seq_id[g.nseq++] = call->seq[t];
+		int64_t t = of.t0 + i;
 		g.origin[i] = t;
-		g.seq[i] = g.nseq - 1;
+		g.seq[i] = call->seq[t] - of.s0;
 		g.pos[i] = call->pos[t];
 	}
-	if (n == 0 && seq < call->nseq)
-		g.seq_id[g.nseq++] = seq;
+	for (int64_t i = 0; i < g.nseq; i++)
+		g.seq_id[i] = of.s0 + i;
 	return g;
 }
 
@@ -162,17 +161,6 @@ static void run_group(Eval *ev, const Fn *fn, const Ctx *call, const Ctx *group,
 	eval_free(ev, outs);
 }
 
-/* The end of the group that begins with token `from`; seq: with that sequence. */
-static int64_t group_end(const Module *m, const Ctx *call, int64_t from, int64_t seq)
-{
-	int64_t to = from;
-	if (m->group > 0)
-		return m->group < call->tokens - from ? from + m->group : call->tokens;
-	while (to < call->tokens && call->seq[to] == seq)
-		to++;
-	return to;
-}
-
 /* Sequences with tokens; where none has any, all. */
 static int64_t filled_sequences(const Ctx *call)
 {
@@ -183,19 +171,37 @@ static int64_t filled_sequences(const Ctx *call)
 	return n ? n : call->nseq;
 }
 
+/* Group `i`, which begins where `last` ended.  Sequences without tokens are groups of their
+ * own, or go with the tokens that follow them. */
+static Group next_group(const Ctx *call, int64_t size, int64_t i, Group last)
+{
+	Group g = {.t0 = last.t1, .t1 = last.t1, .s0 = last.s1, .s1 = i + 1};
+
+	if (size < 0) {
+		while (g.t1 < call->tokens && call->seq[g.t1] == i)
+			g.t1++;
+		return g;
+	}
+	g.t1 = size < call->tokens - g.t0 ? g.t0 + size : call->tokens;
+	g.s1 = g.t1 < call->tokens ? call->seq[g.t1 - 1] + 1 : call->nseq;
+	if (g.t0 > 0 && call->seq[g.t0] == last.s1 - 1)
+		g.s0--;
+	return g;
+}
+
 static void run_groups(Eval *ev, const Fn *fn, const Ctx *call)
 {
-	int64_t size = ev->m->group, n = call->nseq, from = 0;
+	int64_t size = ev->m->group, n = call->nseq;
+	Group g = {0};
 
 	if (size > 0)
 		n = MAX(1, call->tokens / size + (call->tokens % size != 0));
 	double weight = 1.0 / (double)(size > 0 ? n : filled_sequences(call));
 	for (int64_t i = 0; i < n; i++) {
-		int64_t to = group_end(ev->m, call, from, i);
-		Ctx group = ctx_group(ev, call, from, to, i);
+		g = next_group(call, size, i, g);
+		Ctx group = ctx_group(ev, call, g);
 		run_group(ev, fn, call, &group, weight);
 		ctx_free(ev, &group);
-		from = to;
 	}
 }
 

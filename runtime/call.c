@@ -42,7 +42,7 @@ static void bind_arrays(moert_session *s)
 		const moert_buf *b = &l->bufs[i];
 		int64_t dense = b->elems * moert_entry_bytes(b->dtype);
 		if (b->role == MOERT_INPUT) {
-			const void *p = in ? a->inputs[in - 1] : a->x;
+			const void *p = !in ? a->x : a->inputs ? a->inputs[in - 1] : NULL;
 			s->base[i] = (moert_view){(char *)p, in ? dense : a->x_stride};
 			in++;
 		} else if (b->role == MOERT_OUTPUT) {
@@ -54,8 +54,11 @@ static void bind_arrays(moert_session *s)
 	}
 }
 
-/* Everything a kernel sees of tokens t0 .. t1-1.  Sequences keep the call's numbers. */
-static void set_group(moert_session *s, int64_t t0, int64_t t1)
+/* Tokens t0 .. t1-1 and sequences s0 .. s1-1 of the call. */
+typedef struct { int64_t t0, t1, s0, s1; } group;
+
+/* Everything a kernel sees of a group.  Sequences keep the call's numbers. */
+static void set_group(moert_session *s, group g)
 {
 	const moert_layer *l = s->model->layer;
 	const moert_args *a = &s->args;
@@ -65,26 +68,24 @@ static void set_group(moert_session *s, int64_t t0, int64_t t1)
 		s->view[i] = s->base[i];
 		if (b->level == MOERT_TOKEN &&
 		    (b->role == MOERT_INPUT || b->role == MOERT_OUTPUT))
-			s->view[i].at += t0 * s->base[i].stride;
+			s->view[i].at += g.t0 * s->base[i].stride;
 		if (b->level == MOERT_ONCE)
 			s->view[i].stride = 0;
 	}
 	for (int64_t i = 0; i < l->nsteps; i++)
 		s->claims[i].next[0] = s->claims[i].next[1] = 0;
-	s->t0 = t0;
-	s->s0 = s->sequence[t0];
-	s->s1 = s->sequence[t1 - 1] + 1;
-	if (!l->group)
-		s->s0 = 0, s->s1 = s->nseq;
+	s->t0 = g.t0;
+	s->s0 = g.s0;
+	s->s1 = g.s1;
 	s->call = (moert_call){
 		.buf = s->view,
 		.weight = s->model->weight,
 		.expert = s->model->range,
 		.rows = s->rows,
-		.tokens = t1 - t0,
+		.tokens = g.t1 - g.t0,
 		.sequences = s->nseq,
-		.position = s->position + t0,
-		.sequence = s->sequence + t0,
+		.position = s->position + g.t0,
+		.sequence = s->sequence + g.t0,
 		.step = a->step ? *a->step : 0x1p53,
 		.seed = a->seed,
 	};
@@ -202,14 +203,14 @@ static void add_losses(moert_session *s)
 		}
 }
 
-static void run_group(moert_session *s, int64_t t0, int64_t t1)
+static void run_group(moert_session *s, group g)
 {
-	set_group(s, t0, t1);
+	set_group(s, g);
 	if (s->team)
 		moert_team_run(s->team, run_steps, s);
 	else
 		run_on_pool(s);
-	if (s->args.losses)
+	if (s->args.losses && g.t1 > g.t0)
 		add_losses(s);
 	if (s->args.picks_out)
 		copy_rows(s, s->picks, s->args.picks_out, false);
@@ -217,21 +218,33 @@ static void run_group(moert_session *s, int64_t t0, int64_t t1)
 		copy_rows(s, s->gates, s->args.gates_out, false);
 }
 
-/* Returns the number of groups; an empty sequence is none. */
-static int64_t run_groups(moert_session *s)
+/* `size` tokens a group.  Sequences without tokens go with the group that follows them, the
+ * last ones with the last, so that what there is once a sequence is written for each. */
+static int64_t run_blocks(moert_session *s, int64_t size)
 {
-	int64_t group = s->model->layer->group, tokens = s->args.tokens, n = 0;
+	int64_t tokens = s->args.tokens, n = 0, s0 = 0;
 
-	if (group >= 0) {
-		int64_t size = group ? group : tokens;
-		for (int64_t t = 0; t < tokens; t += size, n++)
-			run_group(s, t, MIN(t + size, tokens));
-		return n;
+	for (int64_t t = 0, end; t < tokens || n == 0; t = end, n++) {
+		end = size && size < tokens - t ? t + size : tokens;
+		int64_t s1 = end < tokens ? s->sequence[end - 1] + 1 : s->nseq;
+		run_group(s, (group){t, end, s0, s1});
+		s0 = end < tokens && s->sequence[end] == s1 - 1 ? s1 - 1 : s1;
 	}
-	for (int64_t i = 0; i < s->nseq; i++)
-		if (s->starts[i + 1] > s->starts[i]) {
-			run_group(s, s->starts[i], s->starts[i + 1]);
-			n++;
+	return tokens ? n : 0;
+}
+
+/* Those without tokens first: what there is once a call comes from the last with some. */
+static int64_t run_sequences(moert_session *s)
+{
+	int64_t n = 0;
+
+	for (int filled = 0; filled < 2; filled++)
+		for (int64_t i = 0; i < s->nseq; i++) {
+			group g = {s->starts[i], s->starts[i + 1], i, i + 1};
+			if (filled != (g.t1 > g.t0))
+				continue;
+			run_group(s, g);
+			n += filled;
 		}
 	return n;
 }
@@ -239,7 +252,7 @@ static int64_t run_groups(moert_session *s)
 static int run_call(moert_session *s)
 {
 	const moert_layer *l = s->model->layer;
-	int64_t groups = 0, losses = 0;
+	int64_t groups, losses = 0;
 	int error = moert_check(s);
 
 	if (error)
@@ -247,14 +260,12 @@ static int run_call(moert_session *s)
 	for (int64_t i = 0; i < l->nbufs; i++)
 		if (l->bufs[i].role == MOERT_LOSS)
 			s->loss[losses++] = 0;
-	if (s->args.tokens) {
-		s->nseq = MAX(s->args.nseq, 1);
-		if ((error = moert_workspace(s, longest_group(s))))
-			return error;
-		number_tokens(s);
-		bind_arrays(s);
-		groups = run_groups(s);
-	}
+	s->nseq = MAX(s->args.nseq, 1);
+	if ((error = moert_workspace(s, longest_group(s))))
+		return error;
+	number_tokens(s);
+	bind_arrays(s);
+	groups = l->group < 0 ? run_sequences(s) : run_blocks(s, l->group);
 	for (int64_t i = 0; s->args.losses && i < losses; i++)
 		s->args.losses[i] = groups ? (float)(s->loss[i] / (double)groups) : 0;
 	return MOERT_OK;

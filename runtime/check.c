@@ -59,37 +59,54 @@ static int check_xy(const moert_layer *l, moert_args *a)
 	return MOERT_OK;
 }
 
+/* Without tokens nobody looks at what there is once a token. */
 static int check_arrays(const moert_layer *l, const moert_args *a)
 {
 	int64_t n = 0;
 
-	for (int64_t i = 0; i < l->nbufs; i++)
-		if (l->bufs[i].role == MOERT_INPUT && n++ &&
+	if (a->tokens && (!a->x || !a->y))
+		return MOERT_ARGS;
+	for (int64_t i = 0; i < l->nbufs; i++) {
+		const moert_buf *b = &l->bufs[i];
+		if (b->role != MOERT_INPUT || n++ == 0)
+			continue;
+		if ((a->tokens || b->level != MOERT_TOKEN) &&
 		    (!a->inputs || !a->inputs[n - 2]))
 			return MOERT_ARGS;
+	}
 	return MOERT_OK;
 }
 
 /* Routing is given whole or not at all: gates belong to their picks. */
-static int check_picks(const moert_session *s)
+static int check_slot(const moert_session *s, int64_t slot)
 {
-	const moert_layer *l = s->model->layer;
-	const moert_args *a = &s->args;
+	const moert_layer *l = s->model->layer, *of = slot ? l->calls[slot - 1].layer : l;
+	const moert_routing r = moert_routing_of(s, slot);
+	const moert_slot *at = &s->slots[slot];
 
-	if (((a->picks_in || a->picks_out) && s->picks < 0) ||
-	    ((a->gates_in || a->gates_out) && s->gates < 0))
+	if (((r.picks_in || r.picks_out) && at->picks < 0) ||
+	    ((r.gates_in || r.gates_out) && at->gates < 0))
 		return MOERT_PICKS;
-	if (!a->picks_in)
-		return a->gates_in ? MOERT_PICKS : MOERT_OK;
-	if (s->gates >= 0 && !a->gates_in)
+	if (!r.picks_in)
+		return r.gates_in ? MOERT_PICKS : MOERT_OK;
+	if (at->gates >= 0 && !r.gates_in)
 		return MOERT_PICKS;
 	int64_t n;
-	if (!moert_mul(a->tokens, l->bufs[s->picks].elems, &n))
+	if (!moert_mul(s->args.tokens, l->bufs[at->picks].elems, &n))
 		return MOERT_TOKENS;
 	for (int64_t i = 0; i < n; i++)
-		if (a->picks_in[i] < -1 || a->picks_in[i] >= l->experts)
+		if (r.picks_in[i] < -1 || r.picks_in[i] >= of->experts)
 			return MOERT_PICKS;
 	return MOERT_OK;
+}
+
+static int check_picks(const moert_session *s)
+{
+	int error = MOERT_OK;
+
+	for (int64_t i = 0; i <= s->model->layer->ncalls && !error; i++)
+		error = check_slot(s, i);
+	return error;
 }
 
 int moert_check(moert_session *s)
@@ -99,12 +116,8 @@ int moert_check(moert_session *s)
 
 	if (a->tokens < 0 || a->tokens > INT32_MAX)
 		return MOERT_TOKENS;
-	if (a->tokens == 0)
-		return MOERT_OK;
-	if (!a->x || !a->y)
-		return MOERT_ARGS;
-	if ((error = check_sequences(a)) || (error = check_xy(s->model->layer, a)) ||
-	    (error = check_arrays(s->model->layer, a)))
+	if ((error = check_arrays(s->model->layer, a)) || (error = check_sequences(a)) ||
+	    (error = check_xy(s->model->layer, a)))
 		return error;
 	return check_picks(s);
 }

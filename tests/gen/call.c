@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-static int64_t rows_of(const Type *t, int64_t tokens)
+static int64_t rows_of(const Type *t, const Question *q, const Program *p)
 {
-	return t->level == LV_TOKEN ? tokens : 1;
+	return t->level == LV_TOKEN ? q->tokens : t->level == LV_SEQ ? MAX(p->nseq, 1) : 1;
 }
 
 static void make_answer(Native *n, const Question *q, Answer *a)
@@ -20,7 +20,7 @@ static void make_answer(Native *n, const Question *q, Answer *a)
 	a->bytes = NEWN(n->arena, size_t, (size_t)a->nouts + 1);
 	for (int i = 0; i < a->nouts; i++) {
 		const Type *t = &fn->outs[i];
-		a->bytes[i] = (size_t)(rows_of(t, q->tokens) * type_elems(t)) *
+		a->bytes[i] = (size_t)(rows_of(t, q, n->p) * type_elems(t)) *
 			      entry_bytes(t->dtype);
 		a->outs[i] = guarded(a->bytes[i]);
 		memset(a->outs[i], 0xa5, a->bytes[i]);
