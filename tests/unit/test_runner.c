@@ -254,6 +254,7 @@ static void test_dots(void)
 
 SUITE("runner", {"the whole pipeline", test_whole}, {"print after", test_print},
       {"stop after", test_stop}, {"skip", test_skip}, {"only some", test_only},
-      {"from the middle", test_from}, {"table", test_table}, {"order", test_order}, {"refused", test_refused},
+      {"from the middle", test_from}, {"table", test_table}, {"order", test_order},
+      {"refused", test_refused},
       {"targets", test_targets},
       {"native", test_native}, {"dots", test_dots})
