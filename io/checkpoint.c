@@ -3,8 +3,7 @@
  *
  * A shard is opened when the first of its tensors is asked for, once, and only that
  * descriptor is used from then on.  Data is mapped, since weights may be larger than
- * memory; its size is asked again at each access.  What remains: a file cut down by
- * somebody while its pages are being read (SIGBUS), as with every mapped file.
+ * memory; its size is asked again at each access.
  *
  * checkpoint_find and checkpoint_data belong to one thread; the bytes to any. */
 #include "io.h"
@@ -13,7 +12,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -253,7 +251,7 @@ void checkpoint_close(Checkpoint *c)
 	for (int i = 0; c && i < c->nshards; i++) {
 		Shard *s = &c->shards[i];
 		if (s->map)
-			munmap((void *)s->map, (size_t)s->size);
+			file_unmap(s->map, s->size);
 		if (s->fd >= 0)
 			close(s->fd);
 		s->map = NULL;
@@ -322,16 +320,9 @@ const void *checkpoint_data(Checkpoint *c, Diag *d, const TensorInfo *t)
 		diag_error(d, E_file_changed, at, "was changed while it was being read");
 		return NULL;
 	}
-	if (!s->map) {
-		void *p = mmap(NULL, (size_t)s->size, PROT_READ, MAP_PRIVATE, s->fd, 0);
-		if (p == MAP_FAILED) {
-			diag_error(d, E_cannot_read, at, "cannot map: %s",
-				   strerror(errno));
-			return NULL;
-		}
-		s->map = p;
-	}
-	return s->map + t->offset;
+	if (!s->map)
+		s->map = file_map(d, s->path, s->fd, s->size);
+	return s->map ? s->map + t->offset : NULL;
 }
 
 int checkpoint_files(const Checkpoint *c)

@@ -21,6 +21,11 @@ json_t *json_text(Arena *, Diag *, const char *file, const char *what, const cha
  * it (the Hugging Face cache).  A FIFO or a device never blocks. */
 int   open_regular(Arena *, Diag *, const char *path, const char *folder, uint64_t *size);
 
+/* mapped.c: a file as memory; NULL after one diagnostic.  Where somebody cuts the file down
+ * meanwhile, reading its pages ends the process with a diagnostic and status 1. */
+const void *file_map(Diag *, const char *path, int fd, uint64_t size);
+void        file_unmap(const void *, uint64_t size);
+
 /* safetensors.c, checkpoint.c: a .safetensors file, an index.json, or a folder that holds
  * either (model.safetensors.index.json first, else model.safetensors, else the only
  * *.safetensors).  Shards are opened when the first tensor of theirs is asked for; shard names
@@ -43,8 +48,8 @@ bool        checkpoint_has(Checkpoint *, const char *name);
 /* Its description; opens its shard.  NULL: no such tensor (no diagnostic), or its shard is
  * bad (one diagnostic; *bad is set). */
 const TensorInfo *checkpoint_find(Checkpoint *, Diag *, const char *name, bool *bad);
-/* Its bytes, mapped or read, valid until close.  A shard that shrank meanwhile is an error,
- * not a SIGBUS. */
+/* Its bytes, mapped, valid until close.  A shard that shrank meanwhile is an error; while
+ * its bytes are being read, one that ends the process (file_map). */
 const void *checkpoint_data(Checkpoint *, Diag *, const TensorInfo *);
 int         checkpoint_files(const Checkpoint *);
 /* All names known (index or headers), for "did you mean"; n through *n. */

@@ -178,9 +178,9 @@ static void need_operands(Op *op, int n)
 			need_operands(at, at->nargs);
 }
 
-static void mark_losses(Module *m, Region *r)
+static void mark_losses(Module *m, Region *r, int nlosses)
 {
-	if (m->nlosses == 0)
+	if (nlosses == 0)
 		return;
 	clear_numbers(r->fn);
 	for (Op *op = r->last; op; op = op->prev) {
@@ -188,7 +188,7 @@ static void mark_losses(Module *m, Region *r)
 		for (int i = 0; i < op->nouts; i++)
 			needed |= op->outs[i]->id == 1;
 		if (op->kind == OP_return)
-			need_operands(op, MAX(op->nargs - m->nlosses, 0));
+			need_operands(op, MAX(op->nargs - nlosses, 0));
 		else if (needed)
 			need_operands(op, op->nargs);
 		else if (op->kind == OP_kernel)
@@ -196,18 +196,25 @@ static void mark_losses(Module *m, Region *r)
 	}
 }
 
+static void form_fn(Module *m, PassContext *ctx, Fn *fn, int nlosses)
+{
+	Form f = {.m = m, .fn = fn, .target = ctx->target};
+
+	choose_branches(fn, ctx);
+	widen_operands(fn, ctx->target);
+	form_region(&f, fn->body);
+	mark_losses(m, fn->body, nlosses);
+}
+
 bool form_kernels(Module *m, PassContext *ctx)
 {
-	Form f = {.m = m, .fn = m->fns, .target = ctx->target};
-
 	if (!m->fns || m->target)
 		return false;
 	if (!ctx->target)
 		ice("form-kernels without a target");
-	choose_branches(m->fns, ctx);
-	widen_operands(m->fns, ctx->target);
 	m->target = ctx->target->name;
-	form_region(&f, m->fns->body);
-	mark_losses(m, m->fns->body);
+	form_fn(m, ctx, m->fns, m->nlosses);
+	for (int i = 0; i < m->calls.n; i++)
+		form_fn(m, ctx, m->calls.at[i].fn, m->calls.at[i].nlosses);
 	return true;
 }

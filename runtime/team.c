@@ -146,12 +146,16 @@ static void signal_free(signal_word *s)
 	pthread_mutex_destroy(&s->lock);
 }
 
-/* The members take no signals: those are the host program's affair. */
+/* The members take no signals: those are the host program's affair.  Its handlers for
+ * faults are called wherever these happen, so they must not be blocked. */
 static bool start_members(moert_team *team)
 {
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
 	sigset_t all, old;
 
 	sigfillset(&all);
+	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+		sigdelset(&all, faults[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (team->started = 1; team->started < team->n; team->started++) {
 		member *m = &team->members[team->started];

@@ -161,7 +161,7 @@ static void odd_rows(Bytes *b, int layer, int64_t tokens, moert_args *a)
 	a->x = array(A_X, tokens * (wide * row_bytes(x) + more), 1);
 	a->y = array(A_Y, tokens * (2 * row_bytes(y) + 64), 0);
 	if (next(b) % 8 == 7)
-		a->y = (char *)a->x + next(b) / 4 * 4;
+		a->y = (char *)a->x - next(b) / 4 * 4;
 }
 
 static void odd_sequences(Bytes *b, moert_args *a)

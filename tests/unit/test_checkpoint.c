@@ -5,6 +5,7 @@
 #include "unit.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/wait.h>
 
 #define T(dtype, shape, from, to)                                                        \
 	"{\"dtype\":\"" dtype "\",\"shape\":[" shape "],\"data_offsets\":[" #from        \
@@ -262,6 +263,44 @@ static void test_shrunk(void)
 	said_free(s);
 }
 
+/* Reads a tensor's pages after they are gone, in a child; returns its status. */
+static int read_the_gone(Said *s, char *said_there, size_t size)
+{
+	int ends[2], status = -1;
+	bool bad;
+
+	MUST(pipe(ends) == 0);
+	pid_t child = fork();
+	if (child == 0) {
+		Checkpoint *c = checkpoint_open(s->arena, s->diag, "m");
+		const TensorInfo *t = checkpoint_find(c, s->diag, "a", &bad);
+		const volatile char *bytes = checkpoint_data(c, s->diag, t);
+		dup2(ends[1], STDERR_FILENO);
+		cleanup_file("m/half");
+		_exit(truncate("m/a.safetensors", 0) == 0 ? 2 + (bytes[0] & 1) : 9);
+	}
+	close(ends[1]);
+	ssize_t n = read(ends[0], said_there, size - 1);
+	said_there[n > 0 ? n : 0] = '\0';
+	close(ends[0]);
+	waitpid(child, &status, 0);
+	return status;
+}
+
+static void test_cut_down(void)
+{
+	Said *s = said_new();
+	char text[200];
+
+	two_shards();
+	text_file("m/half", "half of an output");
+	int status = read_the_gone(s, text, sizeof text);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	SAME_SAID(text, "m/a.safetensors: error: was changed while it was being read\n");
+	CHECK(access("m/half", F_OK) != 0);
+	said_free(s);
+}
+
 /* Sizes beyond 4 GiB, without the disk. */
 static void test_sparse(void)
 {
@@ -341,5 +380,6 @@ SUITE("checkpoint",
 	{"links", test_links},
 	{"the Hugging Face cache", test_hub_cache},
 	{"a file that shrinks", test_shrunk},
+	{"a file that shrinks while it is read", test_cut_down},
 	{"8 GiB", test_sparse},
 	{"fixtures", test_fixtures})

@@ -5,6 +5,7 @@
 #include "unit.h"
 #include "../../runtime/internal.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 enum { MOST = 9, ROUNDS = 300 };
@@ -93,5 +94,27 @@ static void test_unused(void)
 	CHECK(moert_cpus() >= 1);
 }
 
+static void look_at_mask(void *arg, int worker)
+{
+	Work *w = arg;
+	sigset_t mask;
+
+	if (worker == 0 || pthread_sigmask(SIG_SETMASK, NULL, &mask) != 0)
+		return;
+	w->seen[worker] = sigismember(&mask, SIGTERM) && sigismember(&mask, SIGALRM) &&
+			  !sigismember(&mask, SIGSEGV) && !sigismember(&mask, SIGBUS);
+}
+
+/* What is the host's affair does not reach members; what is their own fault does. */
+static void test_signals(void)
+{
+	Work w = {.n = 2};
+
+	MUST(moert_team_new(2, &w.team) == 0);
+	moert_team_run(w.team, look_at_mask, &w);
+	CHECK(w.seen[1] == 1);
+	moert_team_free(w.team);
+}
+
 SUITE("team", {"barrier", test_barrier}, {"sleepers", test_sleepers}, {"late", test_late},
-      {"never run", test_unused})
+      {"never run", test_unused}, {"signals", test_signals})
