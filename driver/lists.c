@@ -18,8 +18,10 @@ int command_targets(const Job *job)
 	for (int i = 0; i < target_count; i++) {
 		const Target *t = &targets[i];
 		const char *here = native && strcmp(t->name, native->name) == 0 ? "native"
-				 : target_host_has(t) ? "runs here" : "";
-		printf("%-16s %-16s %3d bits  %-9s  %s\n", t->name, t->triple,
+				 : target_host_has(t) ? "runs here"
+				 : !target_is_host(t) && !foreign_lacks(job->arena, t)
+				     ? "under qemu" : "";
+		printf("%-16s %-17s %3d bits  %-10s  %s\n", t->name, t->triple,
 		       t->vector_bits, here, t->needs);
 	}
 	return EXIT_OK;

@@ -5,6 +5,7 @@
 #define MOEC_NATIVE_H
 
 #include "../../backend/backend.h"
+#include "../../foreign/foreign.h"
 #include "../../ir/eval.h"
 #include "../../passes/pass.h"
 #include "../../runtime/moert.h"
@@ -84,6 +85,43 @@ static inline bool native_load(NativeLibrary *lib, const char *path, const char 
 	return lib->open_memory && lib->start && lib->run && lib->end && lib->close;
 }
 
+/* One call of the library, in this process. */
+static inline int native_call_here(const char *path, const char *layer, NativeWeights *w,
+				   const moert_session_options *so, const moert_args *args)
+{
+	NativeLibrary lib;
+	moert_model *model;
+	moert_session *session;
+
+	if (!native_load(&lib, path, layer))
+		return MOERT_INTERNAL;
+	int error = lib.open_memory(native_runtime, w, NULL, &model);
+	if (!error && !(error = lib.start(model, so, &session))) {
+		error = lib.run(session, args);
+		lib.end(session);
+	}
+	lib.close(model);
+	dlclose(lib.handle);
+	return error;
+}
+
+/* .. or under qemu, for a machine that this one is not. */
+static inline int native_call(Arena *arena, const Target *target, const char *path,
+			      const char *layer, NativeWeights *w,
+			      const moert_session_options *so, const moert_args *args)
+{
+	if (target_is_host(target))
+		return native_call_here(path, layer, w, so, args);
+	Foreign *f = foreign_start(arena, diag_new(arena, stderr), target, path, layer);
+	if (!f)
+		return MOERT_INTERNAL;
+	int error = foreign_open_memory(f, native_runtime, w, NULL);
+	if (!error)
+		error = foreign_run(f, so, args, NULL);
+	foreign_end(f);
+	return error;
+}
+
 /* x rows of N(0, 1), exact in the input's type, as doubles and as the library reads them */
 static inline void native_input(Arena *arena, Dtype t, int64_t n, double **v, void **raw)
 {
@@ -108,24 +146,14 @@ static inline bool native_compare(Arena *arena, Module *m, const Module *referen
 	PassContext ctx = {.arena = arena, .diag = diag, .target = target};
 	char path[] = "/tmp/moec-native-XXXXXX.so";
 	int fd = mkstemps(path, 3);
-	NativeLibrary lib;
 	NativeWeights w = {{native_source}, arena, reference, {0}, {0}};
-	moert_model *model;
-	moert_session *session;
 	const char *why = "";
 
 	close(fd);
 	run_passes(m, &ctx, options);
 	EmitOptions emit = {target, EMIT_LIB, path, true};
-	bool ok = backend_emit(arena, diag, m, &emit) && native_load(&lib, path, m->name);
-	unlink(path);
-	if (!ok)
-		return false;
-	w.m = m;
+	bool ok = backend_emit(arena, diag, m, &emit);
 	moert_session_options so = {sizeof so, threads, NULL, NULL};
-	if (lib.open_memory(native_runtime, &w, NULL, &model) || lib.start(model, &so, &session))
-		return false;
-	w.m = reference;
 	Type in = reference->fns->body->args[0]->type, out = reference->fns->outs[0];
 	int64_t h = type_elems(&in), ho = type_elems(&out), picks = MAX(reference->picks, 1);
 	double *v;
@@ -135,7 +163,11 @@ static inline bool native_compare(Arena *arena, Module *m, const Module *referen
 	float *gates = NEWN(arena, float, (size_t)(tokens * picks) + 1);
 	moert_args args = {.size = sizeof args, .x = x, .tokens = tokens, .y = y,
 			   .picks_out = chosen, .gates_out = gates};
-	int error = lib.run(session, &args);
+	w.m = m;
+	int error = ok ? native_call(arena, target, path, m->name, &w, &so, &args)
+		       : MOERT_INTERNAL;
+	w.m = reference;
+	unlink(path);
 	if (error) {
 		printf("run: error %d\n", error);
 		return false;
@@ -178,9 +210,6 @@ static inline bool native_compare(Arena *arena, Module *m, const Module *referen
 			ratio = INFINITY;
 		report->worst = fmax(report->worst, ratio);
 	}
-	lib.end(session);
-	lib.close(model);
-	dlclose(lib.handle);
 	return ok;
 }
 
