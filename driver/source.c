@@ -183,7 +183,9 @@ static bool open_moe(Source *s, const char *path)
 
 	s->fe.file = path;
 	s->fe.text = fe_read(job->arena, job->diag, path);
-	if (!s->fe.text || !fe_contents(job->arena, job->diag, path, s->fe.text, &c))
+	if (!fe_contents(job->arena, diag_new(job->arena, NULL), path, s->fe.text, &c))
+		return fe_check(job->arena, job->diag, &s->fe); /* says what else is wrong */
+	if (!s->fe.text)
 		return false;
 	bool layer = c.layers.n > 0 && !job->opt->layer;
 	for (int i = 0; job->opt->layer && i < c.layers.n; i++)

@@ -24,7 +24,7 @@ static const char *const kind_text[] = {
 	[N_OUTPUT] = "output", [N_LOSS] = "loss", [N_GROUP] = "group",
 	[N_DEFER] = "defer", [N_CAUSAL] = "causal", [N_WEIGHTS] = "weights",
 	[N_SET] = "set",
-	[N_LAYERS] = "layers", [N_BLOCK] = "block",
+	[N_LAYERS] = "layers", [N_BLOCK] = "block", [N_LOST] = "lost",
 	[N_FILE] = "file", [N_IMPORT] = "import", [N_DEF] = "def", [N_POLICY] = "policy",
 	[N_EXPERT_FN] = "expert-fn", [N_ARG] = "arg",
 	[N_LAYER_DEF] = "layer-def", [N_MODEL] = "model", [N_FAMILY] = "family",

@@ -42,6 +42,8 @@ typedef enum {
 	N_SET,          /* kids[0] path (N_NAME, N_FIELD, N_SUBSCRIPT), kids[1] value */
 	N_LAYERS,       /* in a family: kids: expressions or N_NAMED */
 	N_BLOCK,        /* kids: statements */
+	N_LOST,         /* names: the words of what could not be read, statement or item;
+			 * s: nothing behind it was read */
 	/* top level */
 	N_FILE,         /* kids: what stands in the file, in order */
 	N_IMPORT,       /* s */
@@ -68,7 +70,7 @@ struct Node {
 	bool         is_int;
 	double       f;
 	const char  *s, *s2;
-	const char **names;             /* N_BIND, N_FAMILY */
+	const char **names;             /* N_BIND, N_FAMILY, N_LOST */
 	Loc         *name_locs;
 	int          nnames, names_cap;
 	Node       **kids;

@@ -57,6 +57,7 @@ struct Unit {
 	const char *file;
 	Node       *ast;
 	bool        std;
+	bool        unread;             /* an import of it, or its end, could not be read */
 	Scope      *constants;
 	Vec(Unit *) imports;
 	bool        done;               /* constants are computed */
@@ -107,6 +108,8 @@ struct Frame {
 	Val         ret[MAX_ARGS];
 	int         nret;
 	Vec(Gone)   gone;
+	Vec(const char *) unknown;      /* names that were reported already */
+	Vec(const char *) lost;         /* that statements may bind that cannot be read */
 };
 
 typedef struct {
@@ -152,6 +155,7 @@ struct Layer {
 	bool         output_poison, input_poison, experts_poison, experts_failed;
 	bool         route_poison;
 	int64_t      number;            /* -1: none */
+	bool         lost;              /* a statement of it could not be read */
 	const char  *stack;
 	Val         *given;             /* called by a model: its inputs .. */
 	Value      **args;              /* .. in the types that it declares */
@@ -209,6 +213,9 @@ typedef struct Elab {
 	bool             absent;        /* something left of `??` is missing */
 	bool             fatal;         /* a bound is passed: stop everywhere */
 	int64_t          steps, ops, max_ops;
+	bool             loose;         /* this may never run: only what is wrong anyhow */
+	Vec(const Node *) ran;          /* functions that were called */
+	Vec(const char *) unknown;      /* functions that were reported already */
 	int              depth, ncalls, sites, stamp;
 	Vec(CallSite)    calls;
 	Vec(Said)        said;
@@ -260,6 +267,8 @@ const Node *function_find(Elab *, const char *name, Unit **in);
 const Node *layer_find(const Unit *, const char *name);
 const char *const *function_names(Elab *, int *n);
 Unit       *unit_load(Elab *, const char *file, const char *text, bool std);
+bool        function_unknown(Elab *, const char *name);     /* and not said yet */
+bool        was_lost(const Elab *, const char *name);  /* what binds it cannot be read */
 bool        unit_imports(Elab *, Unit *);
 void        unit_constants(Elab *, Unit *);
 void        bind_constant(Elab *, const Node *);
@@ -345,6 +354,14 @@ int  call_layer(Elab *, const Node *def, const Node *call, Val *outs);  /* elab_
 const char *unique_name(Elab *, const char *name);
 
 /* elab_stmt.c, elab_flow.c: statements */
+/* elab_loose.c: what may never run is run for its mistakes */
+void run_loosely(Elab *, const Node *block, const char *what, int line, const char *name);
+void run_either(Elab *, const Node *block, const Node *other, int line);
+void run_lost(Elab *, const Node *);
+bool contains(const Node *, NodeKind);
+bool is_certain(DiagCode);              /* wrong whatever the values are */
+void check_functions(Elab *);           /* those that nobody called */
+
 void run_block(Elab *, const Node *block);
 void run_stmt(Elab *, const Node *);
 void run_if(Elab *, const Node *);

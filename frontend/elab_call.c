@@ -317,6 +317,7 @@ int call_function(Elab *e, const Node *def, Unit *unit, const Node *call,
 	for (int i = 0; i < c.n; i++)
 		if (c.arg[i].kind == V_POISON)
 			return -1;
+	vec_push(e->a, &e->ran, def);
 	Frame *f = NEW(e->a, Frame);
 	*f = (Frame){.caller = up,
 		     .call = call->loc,
@@ -345,15 +346,16 @@ int call_function(Elab *e, const Node *def, Unit *unit, const Node *call,
 	return n;
 }
 
-static void say_no_function(Elab *e, const Node *callee)
+static void say_no_function(Elab *e, const Node *call)
 {
+	const Node *callee = call->kids[0];
 	int n;
 	const char *const *names = function_names(e, &n);
 
 	if (scope_find(e->frame->scope, NULL, callee->s))
 		say(e, E_not_callable, callee->loc, NULL,
 		    "`%s` is a value and cannot be called", callee->s);
-	else
+	else if (function_unknown(e, callee->s))
 		say(e, E_unknown_function, callee->loc, fix_near(e, callee->s, names, n),
 		    "there is no function `%s`", callee->s);
 }
@@ -382,6 +384,10 @@ int call_node(Elab *e, const Node *call, Val *outs)
 	}
 	if ((def = layer_find(e->frame->unit, callee->s)))
 		return call_layer(e, def, call, outs);
-	say_no_function(e, callee);
+	say_no_function(e, call);
+	e->errors++;
+	for (int i = 1; i < call->nkids; i++)
+		eval(e, call->kids[i]->kind == N_NAMED ? call->kids[i]->kids[0]
+						       : call->kids[i]);
 	return -1;
 }

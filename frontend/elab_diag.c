@@ -37,6 +37,8 @@ static void vsay(Elab *e, DiagCode code, Loc loc, const char *fix, const char *f
 	const char *text;
 	Loc user = user_loc(e, loc);
 
+	if (e->loose && !is_certain(code))
+		return;
 	e->errors++;
 	if (e->mute || e->fatal)
 		return;

@@ -28,7 +28,8 @@ static const Node *expert_function(Elab *e, const Node *call, Unit **unit)
 		return NULL;
 	}
 	const char *const *names = function_names(e, &n);
-	say(e, E_unknown_function, callee->loc,
+	if (callee->kind != N_NAME || function_unknown(e, callee->s))
+		say(e, E_unknown_function, callee->loc,
 	    callee->kind == N_NAME ? fix_near(e, callee->s, names, n) : NULL,
 	    "there is no expert `%s`", callee->kind == N_NAME ? callee->s : "");
 	return NULL;

@@ -160,8 +160,10 @@ void run_if(Elab *e, const Node *n)
 	Val v = eval(e, n->kids[0]);
 	const Node *other = n->nkids > 2 ? n->kids[2] : NULL;
 
-	if (v.kind == V_POISON)
+	if (v.kind == V_POISON) {
+		run_either(e, n->kids[1], other, n->loc.line);
 		return;
+	}
 	if (v.kind == V_BOOL) {
 		const Node *taken = v.b ? n->kids[1] : other;
 		not_bound(e, v.b ? other : n->kids[1], n->loc.line);
@@ -192,8 +194,10 @@ void run_for(Elab *e, const Node *n)
 	int64_t rounds;
 
 	if (!need_int(e, eval(e, n->kids[0]), n->kids[0]->loc, "the number of rounds", 0,
-		      MAX_FOR, &rounds))
+		      MAX_FOR, &rounds)) {
+		run_loosely(e, n->kids[1], "for", n->loc.line, n->s);
 		return;
+	}
 	f->in_for++;
 	for (int64_t i = 0; i < rounds && !e->fatal && !f->returned; i++) {
 		int errors = e->errors;
@@ -340,8 +344,11 @@ void run_repeat(Elab *e, const Node *n)
 	int64_t max;
 
 	if (!need_int(e, eval(e, n->kids[0]), n->kids[0]->loc, "the number of rounds", 1,
-		      (int64_t)1 << 31, &max) ||
-	    !settle(e, n, &c))
+		      (int64_t)1 << 31, &max)) {
+		run_loosely(e, n->kids[2], "repeat", n->loc.line, NULL);
+		return;
+	}
+	if (!settle(e, n, &c))
 		return;
 	int errors = e->errors;
 	Op *op = op_start(e, OP_repeat, 0, NULL, 0, n->loc);

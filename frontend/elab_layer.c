@@ -64,8 +64,10 @@ static bool route_values(Elab *e, const Node *call, Val *out)
 	if (!def) {
 		int n;
 		const char *const *names = function_names(e, &n);
-		say(e, E_unknown_function, callee->loc, fix_near(e, callee->s, names, n),
-		    "there is no policy `%s`", callee->s);
+		if (function_unknown(e, callee->s))
+			say(e, E_unknown_function, callee->loc,
+			    fix_near(e, callee->s, names, n), "there is no policy `%s`",
+			    callee->s);
 		return false;
 	}
 	if (def->kind != N_POLICY) {
@@ -276,6 +278,8 @@ static void default_output(Elab *e, Layer *l)
 		return;
 	if (!l->policy) {
 		say(e, E_output, loc, "add `output ..`, or `route ..`",
+	if (!l->policy && l->lost)
+		return;
 		    "layer `%s` has no output", l->def->s);
 		return;
 	}
@@ -344,7 +348,7 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 	if (l->outer && l->ninputs != l->ngiven && !e->fatal)
 		say(e, E_argument_count, l->call, NULL, "%s has %d input%s, not %d",
 		    def->s, l->ninputs, l->ninputs == 1 ? "" : "s", l->ngiven);
-	if (!l->token && !l->input_poison && !e->fatal)
+	if (!l->token && !l->input_poison && !l->lost && !e->fatal)
 		say(e, E_input, def->loc, "`input x: f32[T, 512]`",
 		    "layer `%s` has no input", def->s);
 	else if (l->token && !e->fatal)
@@ -356,6 +360,7 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 	}
 	bool ok = e->errors == errors && !e->fatal;
 	if (ok)
+	l->lost = contains(def, N_LOST);
 		close_layer(e, l);
 	e->frame = outer;
 	e->layer = up;

@@ -11,7 +11,8 @@ static void reset(Elab *e)
 	e->twice = (Loc){0};
 }
 
-bool elab_start(Elab *e, Arena *a, Diag *d, const FeOptions *opt)
+/* False: nothing can be said about it. */
+static bool elab_read(Elab *e, Arena *a, Diag *d, const FeOptions *opt)
 {
 	*e = (Elab){.a = a, .d = d, .opt = opt};
 	reset(e);
@@ -24,7 +25,12 @@ bool elab_start(Elab *e, Arena *a, Diag *d, const FeOptions *opt)
 	scratch_layer(e, e->main);
 	unit_constants(e, e->std);
 	unit_constants(e, e->main);
-	return e->errors == 0;
+	return !e->fatal;
+}
+
+bool elab_start(Elab *e, Arena *a, Diag *d, const FeOptions *opt)
+{
+	return elab_read(e, a, d, opt) && e->errors == 0;
 }
 
 static Layer *layer_new(Elab *e, const char *stack, int64_t number)
@@ -39,30 +45,57 @@ static Layer *layer_new(Elab *e, const char *stack, int64_t number)
 	return l;
 }
 
-Module *fe_compile(Arena *a, Diag *d, const FeOptions *opt)
+static Module *compile(Elab *e)
 {
 	const char *stack;
 	int64_t number;
-	Elab e;
 
-	if (!elab_start(&e, a, d, opt))
+	const Node *def = choose_layer(e, &stack, &number);
+	if (!def || e->errors)
 		return NULL;
-	const Node *def = choose_layer(&e, &stack, &number);
-	if (!def || e.errors)
-		return NULL;
-	reset(&e);
-	Layer *l = layer_new(&e, stack, number);
-	e.layer->stack = stack;
-	e.layer->number = number;
-	if (e.in_family)
-		l->stored = stored_dtype(&e, def);
-	if (!run_layer(&e, def, l))
+	reset(e);
+	Layer *l = layer_new(e, stack, number);
+	e->layer->stack = stack;
+	e->layer->number = number;
+	if (e->in_family)
+		l->stored = stored_dtype(e, def);
+	if (!run_layer(e, def, l))
 		return NULL;
 	if (l->defer_loc.line)
-		say(&e, E_not_supported, l->defer_loc, NULL,
-		    "`defer` is not compiled yet");
-	load_functions(&e, l);
-	return e.errors || e.fatal ? NULL : l->m;
+		say(e, E_not_supported, l->defer_loc, NULL, "`defer` is not compiled yet");
+	load_functions(e, l);
+	return e->errors || e->fatal ? NULL : l->m;
+}
+
+static void check_layers(Elab *e)
+{
+	for (int i = 0; i < e->main->ast->nkids && !e->fatal; i++) {
+		const Node *n = e->main->ast->kids[i];
+		if (n->kind != N_LAYER_DEF && n->kind != N_MODEL)
+			continue;
+		int errors = e->errors;
+		for (int training = 0; training < 2 && e->errors == errors; training++) {
+			reset(e);
+			e->training = training;
+			run_layer(e, n, layer_new(e, NULL, -1));
+		}
+	}
+}
+
+/* Once something is wrong the rest of the file is looked through as well. */
+Module *fe_compile(Arena *a, Diag *d, const FeOptions *opt)
+{
+	Module *m;
+	Elab e;
+
+	if (!elab_read(&e, a, d, opt))
+		return NULL;
+	m = compile(&e);
+	if (!m && !e.in_family)
+		check_layers(&e);
+	reset(&e);
+	check_functions(&e);
+	return e.errors || e.fatal ? NULL : m;
 }
 
 Plan *fe_plan(Arena *a, Diag *d, const FeOptions *opt, const char *name)
@@ -76,18 +109,10 @@ bool fe_check(Arena *a, Diag *d, const FeOptions *opt)
 {
 	Elab e;
 
-	if (!elab_start(&e, a, d, opt))
+	if (!elab_read(&e, a, d, opt))
 		return false;
-	for (int i = 0; i < e.main->ast->nkids && !e.fatal; i++) {
-		const Node *n = e.main->ast->kids[i];
-		if (n->kind != N_LAYER_DEF && n->kind != N_MODEL)
-			continue;
-		int errors = e.errors;
-		for (int training = 0; training < 2 && e.errors == errors; training++) {
-			reset(&e);
-			e.training = training;
-			run_layer(&e, n, layer_new(&e, NULL, -1));
-		}
-	}
+	check_layers(&e);
+	reset(&e);
+	check_functions(&e);
 	return e.errors == 0 && !e.fatal;
 }

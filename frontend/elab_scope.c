@@ -122,6 +122,54 @@ static bool say_gone(Elab *e, const Node *n)
 	return false;
 }
 
+/* Of the file: words of an item that could not be read. */
+bool was_lost(const Elab *e, const char *name)
+{
+	for (int u = 0; u < e->units.n; u++) {
+		const Node *file = e->units.at[u]->ast;
+		if (e->units.at[u]->unread)
+			return true;
+		for (int i = 0; i < file->nkids; i++)
+			for (int k = 0; file->kids[i]->kind == N_LOST &&
+					k < file->kids[i]->nnames; k++)
+				if (strcmp(file->kids[i]->names[k], name) == 0)
+					return true;
+	}
+	return false;
+}
+
+bool function_unknown(Elab *e, const char *name)
+{
+	for (int i = 0; i < e->unknown.n; i++)
+		if (strcmp(e->unknown.at[i], name) == 0)
+			return false;
+	if (!e->mute)
+		vec_push(e->a, &e->unknown, name);
+	return !was_lost(e, name);
+}
+
+static bool is_lost(const Elab *e, const char *name)
+{
+	const Frame *f = e->frame;
+
+	for (int i = 0; i < f->lost.n; i++)
+		if (strcmp(f->lost.at[i], name) == 0)
+			return true;
+	return was_lost(e, name);
+}
+
+static bool said_unknown(Elab *e, const char *name)
+{
+	Frame *f = e->frame;
+
+	for (int i = 0; i < f->unknown.n; i++)
+		if (strcmp(f->unknown.at[i], name) == 0)
+			return true;
+	if (!e->mute)
+		vec_push(e->a, &f->unknown, name);
+	return false;
+}
+
 static void say_unknown(Elab *e, const Node *n)
 {
 	static const char *const reserved[] = {"layer", "expert", "experts", "route"};
@@ -138,6 +186,10 @@ static void say_unknown(Elab *e, const Node *n)
 		say(e, E_not_a_value, n->loc,
 		    arena_printf(e->a, "call it: `%s(..)`", n->s),
 		    "`%s` is a function, not a value", n->s);
+		return;
+	}
+	if (said_unknown(e, n->s)) {
+		e->errors++;
 		return;
 	}
 	for (const Scope *s = e->frame->scope; s; s = s->up)
@@ -179,7 +231,7 @@ Val lookup(Elab *e, const Node *n)
 	Val v = builtin_value(e, n->s, n->loc, &found);
 	if (found)
 		return v;
-	if (!say_gone(e, n))
+	if (!is_lost(e, n->s) && !say_gone(e, n))
 		say_unknown(e, n);
 	return val_poison();
 }
@@ -283,8 +335,12 @@ Unit *unit_load(Elab *e, const char *file, const char *text, bool std)
 	u->std = std;
 	u->constants = scope_new(e, NULL);
 	u->ast = parse_moe(e->a, e->d, file, text);
-	if (!u->ast || diag_errors(e->d) != before)
+	if (!u->ast)
 		return NULL;
+	if (diag_errors(e->d) != before)
+		e->errors++;
+	for (int i = 0; i < u->ast->nkids; i++)
+		u->unread |= u->ast->kids[i]->kind == N_LOST && u->ast->kids[i]->s;
 	vec_push(e->a, &e->units, u);
 	check_unique(e, u->ast);
 	return u;
@@ -334,14 +390,16 @@ bool unit_imports(Elab *e, Unit *u)
 		if (!other) {
 			char *text = file_read(e->a, e->d, path, MAX_FILE, &size);
 			other = text ? unit_load(e, path, text, false) : NULL;
+			e->errors += !other;
 			if (!other || !unit_imports(e, other))
-				return false;
+				u->unread = true;
 		}
-		if (reaches(other, u)) {
+		if (other && reaches(other, u)) {
 			say(e, E_import, n->loc, NULL, "%s imports itself", u->file);
-			return false;
+			u->unread = true;
+		} else if (other) {
+			vec_push(e->a, &u->imports, other);
 		}
-		vec_push(e->a, &u->imports, other);
 	}
 	return true;
 }

@@ -285,6 +285,8 @@ void check_states(Elab *e, Layer *l)
 {
 	for (int i = 0; i < l->states.n; i++) {
 		const StateInfo *s = &l->states.at[i];
+		if (!s->is_next && l->lost)
+			continue;
 		if (!s->is_next) {
 			say(e, E_state_constant, s->loc,
 			    arena_printf(e->a, "add `next %s = ..`, or make it a `param`",

@@ -161,6 +161,7 @@ static void run_kind(Elab *e, const Node *n)
 	case N_FOR:    run_for(e, n); break;
 	case N_REPEAT: run_repeat(e, n); break;
 	case N_BLOCK:  run_block(e, n); break;
+	case N_LOST:   run_lost(e, n); break;
 	default:
 		say(e, E_misplaced_statement, n->loc, NULL, "this does not stand here");
 		break;

@@ -14,7 +14,7 @@ static bool dtype_named(Elab *e, const Node *n, Dtype *out)
 
 	if (strcmp(n->s, "stored") == 0) {
 		if (!e->in_family) {
-			say(e, E_element_type, n->loc, "name the type: `bf16`",
+			say(e, E_misplaced_word, n->loc, "name the type: `bf16`",
 			    "`stored` is the type of a family's checkpoint");
 			return false;
 		}

@@ -66,6 +66,9 @@ static Node *call_statement(Syntax *, Loc, const char *name, Loc at, Node *args)
 %token DEFAULT "??" LE "<=" GE ">=" EQ "==" NE "!="
 /* No text can spell these: the scanner has said what is wrong; recovery goes on here. */
 %token BAD RESYNC
+/* `layer` and `expert` that begin a line of the file begin a definition, whatever stands
+ * before them: no expression is written so. */
+%token ITEM_LAYER ITEM_EXPERT
 
 %right     DEFAULT
 %left      OR
@@ -87,14 +90,14 @@ file: items
 
 items: %empty
   | items item
-  | items error RESYNC          { yyerrok; }
+  | items error RESYNC          { yyerrok; syntax_lost(sx, sx->root, @2); }
 
-item: import                    { append(sx, sx->root, $1); }
-  | constant                    { append(sx, sx->root, $1); }
-  | function                    { append(sx, sx->root, $1); }
-  | layer                       { append(sx, sx->root, $1); }
-  | family                      { append(sx, sx->root, $1); }
-  | plan                        { append(sx, sx->root, $1); }
+item: import                    { syntax_read(sx, sx->root, $1); }
+  | constant                    { syntax_read(sx, sx->root, $1); }
+  | function                    { syntax_read(sx, sx->root, $1); }
+  | layer                       { syntax_read(sx, sx->root, $1); }
+  | family                      { syntax_read(sx, sx->root, $1); }
+  | plan                        { syntax_read(sx, sx->root, $1); }
 
 import: IMPORT STRING           { $$ = leaf(sx, N_IMPORT, @$, $2); }
 
@@ -105,7 +108,7 @@ function: DEF NAME params body
     { $$ = append(sx, become(N_DEF, @2, $3), $4); $$->s = $2; }
   | POLICY NAME params body
     { $$ = append(sx, become(N_POLICY, @2, $3), $4); $$->s = $2; }
-  | EXPERT NAME params body
+  | expert_word NAME params body
     { $$ = append(sx, become(N_EXPERT_FN, @2, $3), $4); $$->s = $2; }
 
 params: '(' ')'                 { $$ = list(sx, N_LIST, @$, NULL); }
@@ -121,8 +124,11 @@ body: block
   | '=' expr
     { $$ = list(sx, N_BLOCK, @2, node1(sx, N_RETURN, @2, NULL, $2)); }
 
-layer: LAYER NAME when block    { $$ = node2(sx, N_LAYER_DEF, @2, $2, $3, $4); }
+layer: layer_word NAME when block    { $$ = node2(sx, N_LAYER_DEF, @2, $2, $3, $4); }
   | MODEL NAME when block       { $$ = node2(sx, N_MODEL, @2, $2, $3, $4); }
+
+layer_word: LAYER | ITEM_LAYER
+expert_word: EXPERT | ITEM_EXPERT
 
 when: %empty                    { $$ = NULL; }
   | WHEN expr                   { $$ = $2; }
@@ -145,8 +151,8 @@ plan: PLAN NAME '{' settings '}'
 block: '{' stmts '}'            { $$ = $2; $$->loc = @$; }
 
 stmts: %empty                   { $$ = list(sx, N_BLOCK, @$, NULL); }
-  | stmts stmt                  { $$ = append(sx, $1, $2); }
-  | stmts error RESYNC          { yyerrok; $$ = $1; }
+  | stmts stmt                  { $$ = syntax_read(sx, $1, $2); }
+  | stmts error RESYNC          { yyerrok; $$ = syntax_lost(sx, $1, @2); }
 
 stmt: names '=' expr            { $$ = append(sx, become(N_BIND, @$, $1), $3); }
   | NAME '(' args ')'           { $$ = call_statement(sx, @$, $1, @1, $3); }

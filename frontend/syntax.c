@@ -36,6 +36,40 @@ Node *syntax_bound(Syntax *sx, Node *n)
 	return node_new(sx->arena, N_NONE, n->loc);
 }
 
+static bool is_word(const Token *t)
+{
+	return t->kind == T_NAME || t->kind == T_ITEM_LAYER ||
+	       t->kind == T_ITEM_EXPERT || (t->kind >= T_IMPORT && t->kind <= T_NONE);
+}
+
+static void keep_word(Syntax *sx, const Token *t)
+{
+	if (is_word(t) && sx->words.n < SYNTAX_WORDS)
+		vec_push(sx->arena, &sx->words,
+			 arena_strndup(sx->arena, t->text, (size_t)t->n));
+}
+
+Node *syntax_read(Syntax *sx, Node *list, Node *n)
+{
+	sx->words.n = 0;
+	keep_word(sx, &sx->last);       /* it may be the next one's */
+	node_add(sx->arena, list, n);
+	return syntax_bound(sx, list);
+}
+
+Node *syntax_lost(Syntax *sx, Node *list, Loc loc)
+{
+	Node *n = node_new(sx->arena, N_LOST, loc);
+
+	n->nnames = sx->words.n;
+	n->names = NEWN(sx->arena, const char *, (size_t)n->nnames + 1);
+	for (int i = 0; i < n->nnames; i++)
+		n->names[i] = sx->words.at[i];
+	sx->words.n = 0;
+	node_add(sx->arena, list, n);
+	return syntax_bound(sx, list);
+}
+
 static bool is_statement(const Token *t)
 {
 	switch (t->kind) {
@@ -53,7 +87,7 @@ static bool is_item(const Token *t)
 {
 	switch (t->kind) {
 	case T_IMPORT: case T_DEF: case T_POLICY: case T_EXPERT: case T_LAYER:
-	case T_MODEL: case T_FAMILY: case T_PLAN:
+	case T_MODEL: case T_FAMILY: case T_PLAN: case T_ITEM_LAYER: case T_ITEM_EXPERT:
 		return t->first;
 	default:
 		return false;
@@ -92,6 +126,7 @@ static void skip(Syntax *sx)
 {
 	int open = 0;
 	Token t = sx->last;
+	sx->skipped = t.loc.line;
 	sx->braces = sx->braces_before;
 	for (bool stuck = t.again; t.kind; t = scan(sx), stuck = false) {
 		if (!stuck && syntax_opens_item(&t))
@@ -100,6 +135,8 @@ static void skip(Syntax *sx)
 		    (sx->braces ? t.kind == '}' || is_statement(&t) :
 				  is_item(&t) || (t.kind == T_NAME && t.loc.col == 1)))
 			break;
+		if (t.loc.line != sx->last.loc.line || t.loc.col != sx->last.loc.col)
+			keep_word(sx, &t);
 		if (t.kind == '{')
 			open++;
 		else if (t.kind == '}' && open > 0)
@@ -108,6 +145,9 @@ static void skip(Syntax *sx)
 	if (t.kind == 0 || (sx->braces && syntax_opens_item(&t)))
 		sx->close = sx->braces;
 	sx->parens = 0;
+	if (is_word(&t) && sx->words.n < SYNTAX_WORDS &&
+	    t.loc.line == sx->last.loc.line && t.loc.col == sx->last.loc.col)
+		sx->words.n--;          /* it is given again */
 	hold(sx, t);
 }
 
@@ -152,6 +192,10 @@ static Token next_token(Syntax *sx)
 	}
 	Token t = scan(sx);
 	name_after_dot(sx, &t);
+	if (t.first && t.loc.col == 1)
+		t.kind = t.kind == T_LAYER ? T_ITEM_LAYER :
+			 t.kind == T_EXPERT ? T_ITEM_EXPERT : t.kind;
+	keep_word(sx, &t);
 	return t;
 }
 
@@ -197,5 +241,9 @@ Node *parse_moe(Arena *a, Diag *d, const char *file, const char *text)
 	moe_scan_open(sx, text, n);
 	moe_parse(sx);
 	moe_scan_close(sx);
+	if (sx->dead) {
+		syntax_lost(sx, sx->root, whole);
+		sx->root->kids[sx->root->nkids - 1]->s = file;
+	}
 	return sx->root;
 }

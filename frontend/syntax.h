@@ -8,7 +8,8 @@
 
 enum {
 	SYNTAX_DEPTH  = 256,            /* of brackets, of blocks and of the tree */
-	SYNTAX_ERRORS = 21,             /* one more than is printed */
+	SYNTAX_ERRORS = 1000,
+	SYNTAX_WORDS  = 256,            /* kept of what cannot be read */
 	NAME_BYTES    = 255,
 };
 
@@ -29,22 +30,27 @@ struct Syntax {
 	Node        *root;              /* filled on the way: an abort keeps it */
 	void        *scanner;
 	int          line, col, last_line;
-	bool         said_semicolon;
 	int          errors;
 	bool         dead;              /* too much is wrong: only the end follows */
 	Token        last, before;      /* the token given last and the one before it */
 	Token        held;              /* comes next when is_held */
 	bool         is_held, skipping;
+	int          skipped;           /* the line that the last mistake stands in */
 	int          close;             /* missing `}` still to be given before held */
 	int          parens, braces;
 	int          braces_before;     /* the token given last */
 	Loc          opened[SYNTAX_DEPTH + 1];  /* the `{` still open */
+	Vec(const char *) words;        /* since the last statement or item was read */
 };
 
 /* syntax.c */
 void  syntax_error(Syntax *, DiagCode, Loc, const char *fmt, ...) PRINTF(4, 5);
 /* The node itself, or a leaf when it is too deep to be walked. */
 Node *syntax_bound(Syntax *, Node *);
+/* A statement or item is read: its words are forgotten. */
+Node *syntax_read(Syntax *, Node *list, Node *n);
+/* One could not be read: what stands behind it may need the names that it would bind. */
+Node *syntax_lost(Syntax *, Node *list, Loc);
 /* An item of the file begins here, whatever was not closed before. */
 bool  syntax_opens_item(const Token *);
 /* syntax_report.c: says what was wanted in place of the token given last. */

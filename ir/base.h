@@ -82,7 +82,7 @@ typedef struct {
 extern const DiagInfo diag_info[DIAG_CODES];
 
 typedef struct Diag Diag;
-Diag *diag_new(Arena *, FILE *out);
+Diag *diag_new(Arena *, FILE *out);     /* NULL: errors are counted and not printed */
 void  diag_source(Diag *, const char *file, const char *text);  /* for the caret lines */
 int   diag_errors(const Diag *);
 void  diag_limit(Diag *, int n);        /* print at most n errors (20) .. */

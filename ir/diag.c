@@ -26,6 +26,7 @@ Diag *diag_new(Arena *arena, FILE *out)
 	d->arena = arena;
 	d->out = out;
 	d->limit = 20;
+	d->quiet = !out;
 	return d;
 }
 
@@ -43,7 +44,7 @@ void diag_end(Diag *d)
 {
 	int more = d->errors - d->limit;
 
-	if (more > 0)
+	if (more > 0 && d->out)
 		fprintf(d->out, "moec: %d more error%s\n", more, more == 1 ? "" : "s");
 }
 
@@ -193,7 +194,7 @@ void diag_error(Diag *d, DiagCode code, Loc loc, const char *fmt, ...)
 {
 	va_list args;
 
-	d->quiet = d->errors++ >= d->limit;
+	d->quiet = d->errors++ >= d->limit || !d->out;
 	if (d->quiet)
 		return;
 	va_start(args, fmt);

@@ -115,16 +115,18 @@ static void test_recovery(void)
 {
 	CHECK(count_errors("layer a {\n x = )\n y = 2 3\n z = [1\n output z\n}\n"
 			   "def f(x = 1\ndef g(x) = x\n") == 4);
-	CHECK(count_errors("a = 1;\nb = 2;\nc = 3;\n") == 1);
+	CHECK(count_errors("a = 1;\nb = 2;\nc = 3;\n") == 3);
 	CHECK(count_errors("layer a {\n x = f(1, 2\n}\nlayer b {\n y = )\n}\n") == 2);
 	CHECK(count_errors("layer a {\n if x {\n  y = 1\nlayer b {\n causal\n}\n") == 1);
 	CHECK(count_errors("family f {\n layers = 2\n layer x {}\n c = \n}\n") == 2);
 	CHECK(count_errors("plan p {\n a = )\n b[ = 2\n c = 3\n}\n") == 2);
 	Parse *p = parse("layer a {\n x = +\n y = 2\n}\ndef f(x) = )\ndef g(x) = x\n");
-	MUST(p->node->nkids == 2);
+	MUST(p->node->nkids == 3);
 	SAME_TEXT(p->node->kids[0]->s, "a");
-	CHECK(p->node->kids[0]->kids[1]->nkids == 1);
-	SAME_TEXT(p->node->kids[1]->s, "g");
+	CHECK(p->node->kids[0]->kids[1]->nkids == 2);
+	CHECK(p->node->kids[1]->kind == N_LOST && p->node->kids[1]->nnames == 3);
+	SAME_TEXT(p->node->kids[1]->names[1], "f");
+	SAME_TEXT(p->node->kids[2]->s, "g");
 	CHECK(finish(p) == 2);
 }
 
@@ -229,6 +231,8 @@ static void check_tree(Parse *p, const char *stem)
 /* What a user in that folder would see. */
 static void check_message(Parse *p, const char *stem)
 {
+	diag_end(p->diag);
+	fflush(p->out);
 	SAME_TEXT(p->said, beside(p, stem, ".expect"));
 	CHECK(diag_errors(p->diag) > 0);
 }
