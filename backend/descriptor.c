@@ -62,6 +62,7 @@ static Val buffers(Emit *e)
 		word(&f, t->range);
 		word(&f, type_elems(t));
 		word(&f, b->given);
+		word(&f, b->writer);
 		rows[i] = structure(&f, sizeof(moert_buf));
 	}
 	return table(e, rows, e->bufs.n, "buffers");
@@ -195,25 +196,47 @@ static uint64_t fingerprint(Emit *e)
 	return h;
 }
 
-Val emit_descriptor(Emit *e)
+void emit_tables(Emit *e)
 {
+	e->weights_table = weights(e);
+	e->ranges_table = ranges(e);
+}
+
+Val emit_call_table(Emit *e, const Val *layers, int n)
+{
+	Val *rows = NEWN(e->arena, Val, (size_t)n + 1);
+
+	for (int i = 0; i < n; i++) {
+		Fields f = {.e = e};
+		text(&f, e->m->calls.at[i].layer);
+		pointer(&f, layers[i]);
+		rows[i] = structure(&f, sizeof(moert_layer_call));
+	}
+	return table(e, rows, n, "calls");
+}
+
+Val emit_descriptor(Emit *e, Val calls, int n)
+{
+	const LayerCall *c = e->call;
 	Fields f = {.e = e};
 
-	text(&f, e->m->name);
+	text(&f, c ? c->path : e->m->name);
 	text(&f, e->t->name);
 	text(&f, e->t->needs);
 	word(&f, (int64_t)fingerprint(e));
-	word(&f, e->m->width);
-	word(&f, e->m->experts);
-	word(&f, e->m->picks);
-	word(&f, e->m->group);
+	word(&f, c ? c->width : e->m->width);
+	word(&f, c ? c->experts : e->m->experts);
+	word(&f, c ? c->picks : e->m->picks);
+	word(&f, c ? 0 : e->m->group);
 	word(&f, e->bufs.n);
 	word(&f, e->weights.n);
 	word(&f, e->m->ranges.n);
 	word(&f, e->steps.n);
 	pointer(&f, buffers(e));
-	pointer(&f, weights(e));
-	pointer(&f, ranges(e));
+	pointer(&f, e->weights_table);
+	pointer(&f, e->ranges_table);
 	pointer(&f, steps(e));
+	word(&f, n);
+	pointer(&f, calls);
 	return constant_global(e, structure(&f, sizeof(moert_layer)), "layer");
 }

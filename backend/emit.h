@@ -13,6 +13,7 @@ typedef struct {
 	const char *name;
 	moert_role  role;
 	int64_t     given;
+	int         writer;             /* step, where it is given */
 } Buffer;
 
 /* A weight as kernels read it: a plain param, or a panel. */
@@ -46,12 +47,14 @@ typedef struct {
 	Diag         *diag;
 	const Module *m;
 	const Target *t;
-	const Fn     *layer;
+	const Fn     *layer;            /* @layer, or one that it calls: */
+	const LayerCall *call;          /* NULL: not called */
 	Vec(Buffer)   bufs;
 	Vec(Twin)     twins;
 	Vec(Weight)   weights;
 	Vec(Step)     steps;
 	const Step   *step;             /* being emitted: numbers in code count from its bases */
+	Val           weights_table, ranges_table;      /* of all: NULL: none */
 	Vec(struct Shared { const char *signature; Step step; }) shared;
 	int           lanes;            /* f32 entries of a vector */
 } Emit;
@@ -146,8 +149,13 @@ const char *kernel_signature(Emit *, const Op *kernel, const Step *bases);
 
 /* lower.c, entry.c, object.c, link.c */
 void  emit_layer(Emit *);               /* kernels, descriptor */
-Val   emit_descriptor(Emit *);          /* the moert_layer constant */
+void  emit_tables(Emit *);              /* weights and ranges, which calls share */
+Val   emit_descriptor(Emit *, Val calls, int n);        /* the moert_layer constant */
+Val   emit_call_table(Emit *, const Val *layers, int n);
 void  emit_entries(Emit *, Val layer);  /* NAME_open, NAME_run, .. */
+/* header_calls.c: what a layer that a model calls is in C, and whether no call before is of it */
+const char *call_name(const char *layer);
+bool  is_first_call(const Module *, int call);
 bool  object_write(Emit *, const EmitOptions *, const char *path);
 /* Where a library is put in the end: links are followed, only a file is replaced. */
 const char *library_place(Arena *, Diag *, const char *out);

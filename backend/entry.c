@@ -38,6 +38,35 @@ static void forward(Emit *e, const char *what, Ty ret, int nargs, Val layer)
 		LLVMBuildRet(l->b, result);
 }
 
+/* NAME_LAYER_run(session, number, args), for each layer that a model calls. */
+static void run_of_call(Emit *e, const char *of)
+{
+	Ll *l = &e->l;
+	const char *name = arena_printf(e->arena, "%s_%s_run", e->m->name, call_name(of));
+	Val fn = ll_function(l, name, l->i32, (Ty[]){l->ptr, l->i64, l->ptr}, 3, false);
+	Ty types[] = {l->ptr, l->ptr, l->i64, l->ptr};
+	Val to = runtime_function(l, "moert_run_call", l->i32, types, COUNT(types));
+	Val args[] = {LLVMGetParam(fn, 0), ll_string(l, of), LLVMGetParam(fn, 1),
+		      LLVMGetParam(fn, 2)};
+
+	LLVMBuildRet(l->b, ll_call(l, to, args, COUNT(args)));
+}
+
+static void emit_calls(Emit *e, Val layer)
+{
+	Ll *l = &e->l;
+	const char *name = arena_printf(e->arena, "%s_path", e->m->name);
+
+	if (e->m->calls.n == 0)
+		return;
+	for (int i = 0; i < e->m->calls.n; i++)
+		if (is_first_call(e->m, i))
+			run_of_call(e, e->m->calls.at[i].layer);
+	Val fn = ll_function(l, name, l->ptr, &l->i64, 1, false);
+	Val to = runtime_function(l, "moert_path", l->ptr, (Ty[]){l->ptr, l->i64}, 2);
+	LLVMBuildRet(l->b, ll_call(l, to, (Val[]){layer, LLVMGetParam(fn, 0)}, 2));
+}
+
 void emit_entries(Emit *e, Val layer)
 {
 	Ll *l = &e->l;
@@ -50,6 +79,7 @@ void emit_entries(Emit *e, Val layer)
 	forward(e, "run", l->i32, 2, NULL);
 	forward(e, "reset", l->none, 1, NULL);
 	forward(e, "end", l->none, 1, NULL);
+	emit_calls(e, layer);
 	const char *name = arena_printf(e->arena, "%s_layer", e->m->name);
 	ll_function(l, name, l->ptr, NULL, 0, false);
 	LLVMBuildRet(l->b, layer);

@@ -2,22 +2,15 @@
  * header: the C header of a compiled layer's library.  It stands alone: hosts need no
  * file of the runtime.  Its structures are those of ../runtime/moert.h under the layer's
  * name, with its types and shapes; tests/unit/test_header.c holds the two together. */
-#include "backend.h"
+#include "header.h"
 
 #include <string.h>
 
-typedef struct {
-	Text         *t;
-	const Module *m;
-	const Value  *picks, *gates;    /* what may be given or read out; NULL: neither */
-} Header;
-
-/* `@` stands for the layer's name. */
-static void put(Header *h, const char *text)
+void header_put(Header *h, const char *text)
 {
 	for (const char *at; (at = strchr(text, '@')); text = at + 1) {
 		text_addn(h->t, text, (size_t)(at - text));
-		text_add(h->t, h->m->name);
+		text_add(h->t, h->name);
 	}
 	text_add(h->t, text);
 }
@@ -63,8 +56,7 @@ static bool is_c_word(const char *name)
 	return false;
 }
 
-/* names[i], changed until it is a word of its own. */
-static const char *member(Header *h, const char **names, int n, int i)
+const char *header_word(Header *h, const char **names, int n, int i)
 {
 	if (!names[i] || !*names[i])
 		names[i] = arena_printf(h->t->arena, "y%d", i + 1);
@@ -74,7 +66,7 @@ static const char *member(Header *h, const char **names, int n, int i)
 	if (!taken)
 		return names[i];
 	names[i] = arena_printf(h->t->arena, "%s_", names[i]);
-	return member(h, names, n, i);
+	return header_word(h, names, n, i);
 }
 
 static const char *shape(Header *h, const Type *t)
@@ -126,31 +118,52 @@ static void find_given(Op *op, void *arg)
 	Header *h = arg;
 	const char *what = op->kind == OP_stop ? attr_get_str(op, "given", "") : "";
 
+	if (op->kind == OP_group)
+		h->rows += attr_get_int(op, "count", 0);
+	if (attr_get_int(op, "call", -1) != h->call)
+		return;
 	if (strcmp(what, "pick") == 0)
 		h->picks = op->outs[0];
 	else if (strcmp(what, "gate") == 0)
 		h->gates = op->outs[0];
 }
 
-static int noutputs(const Module *m)
+static int noutputs(const Header *h)
 {
-	return m->fns->nouts - m->nlosses;
+	return h->fn->nouts - h->nlosses;
 }
 
-static int ninputs(const Module *m)
+static int ninputs(const Header *h)
 {
-	return m->fns->body->nargs;
+	return h->fn->body->nargs;
 }
 
 /* NULL: there are not so many (in a .mir file; a .moe file's layer has both). */
-static const Type *input(const Module *m, int i)
+static const Type *input(const Header *h, int i)
 {
-	return i < ninputs(m) ? &m->fns->body->args[i]->type : NULL;
+	return i < ninputs(h) ? &h->fn->body->args[i]->type : NULL;
 }
 
-static const Type *output(const Module *m, int i)
+static const Type *output(const Header *h, int i)
 {
-	return i < noutputs(m) ? &m->fns->outs[i] : NULL;
+	return i < noutputs(h) ? &h->fn->outs[i] : NULL;
+}
+
+Header header_of(Text *t, const Module *m, int call)
+{
+	const LayerCall *c = call < 0 ? NULL : &m->calls.at[call];
+	Header h = {.t = t, .m = m, .name = m->name, .fn = m->fns, .call = call,
+		    .width = m->width, .experts = m->experts, .nlosses = m->nlosses};
+
+	if (c) {
+		h.name = arena_printf(t->arena, "%s_%s", m->name, call_name(c->layer));
+		h.fn = c->fn;
+		h.width = c->width;
+		h.experts = c->experts;
+		h.nlosses = c->nlosses;
+	}
+	region_walk(h.fn->body, find_given, &h);
+	return h;
 }
 
 /* ---- the parts, in their order ---------------------------------------------------- */
@@ -160,16 +173,16 @@ static void put_head(Header *h)
 	const Module *m = h->m;
 	const Target *target = m->target ? target_find(m->target) : NULL;
 
-	put(h, "/* @, a Mixture-of-Experts layer compiled by moec");
+	header_put(h, "/* @, a Mixture-of-Experts layer compiled by moec");
 	if (target)
 		text_printf(h->t, " for %s\n * (the CPU must have: %s)", m->target,
 			    *target->needs ? target->needs : "nothing beyond that");
-	put(h, ".\n *\n");
-	text_printf(h->t, " *     x  %s -> y  %s\n", described(h, input(m, 0)),
-		    described(h, output(m, 0)));
+	header_put(h, ".\n *\n");
+	text_printf(h->t, " *     x  %s -> y  %s\n", described(h, input(h, 0)),
+		    described(h, output(h, 0)));
 	text_printf(h->t, " *     H = %jd wide, E = %jd experts, K = %jd picks a token\n",
 		    (intmax_t)m->width, (intmax_t)m->experts, (intmax_t)m->picks);
-	put(h,
+	header_put(h,
 " *\n"
 " *     @_model *model;\n"
 " *     @_session *session;\n"
@@ -210,29 +223,29 @@ static void put_errors(Header *h)
 			    errors[i].n ? "ERROR_" : "", errors[i].name, errors[i].n,
 			    i + 1 < COUNT(errors) ? "," : "",
 			    errors[i].why);
-	put(h, "};\n"
+	header_put(h, "};\n"
 	       "/* A constant sentence, for other numbers too. */\n"
 	       "const char *@_error(int error);\n");
 }
 
-static void put_sizes(Header *h)
+void header_sizes(Header *h)
 {
-	const Module *m = h->m;
 	const struct { const char *name; int64_t n; const char *what; } sizes[] = {
-		{"WIDTH", m->width, "H, of a token"}, {"EXPERTS", m->experts, "E"},
+		{"WIDTH", h->width, "H, of a token"}, {"EXPERTS", h->experts, "E"},
 		{"PICKS", h->picks ? type_elems(&h->picks->type) : 0, "K, of picks_in"},
-		{"LOSSES", m->nlosses, "numbers behind args.losses"},
+		{"LOSSES", h->nlosses, "numbers behind args.losses"},
+		{"EXPERT_ROWS", h->rows, "numbers behind args.expert_rows"},
 	};
 
 	text_add(h->t, "\n");
 	for (size_t i = 0; i < COUNT(sizes); i++)
-		text_printf(h->t, "#define %s_%s %jd /* %s */\n", m->name, sizes[i].name,
+		text_printf(h->t, "#define %s_%s %jd /* %s */\n", h->name, sizes[i].name,
 			    (intmax_t)sizes[i].n, sizes[i].what);
 }
 
 static void put_opening(Header *h)
 {
-	put(h,
+	header_put(h,
 "\n"
 "typedef struct @_model @_model;         /* weights, read-only */\n"
 "typedef struct @_session @_session;     /* threads and memory of calls */\n"
@@ -268,7 +281,7 @@ static void put_opening(Header *h)
 
 static void put_session(Header *h)
 {
-	put(h,
+	header_put(h,
 "\n"
 "/* The host's own threads: runs fn(arg, 0) to fn(arg, n - 1) in any order, on any\n"
 " * threads, and returns when all are done. */\n"
@@ -285,37 +298,37 @@ static void put_session(Header *h)
 "int @_start(@_model *model, const @_session_options *options,\n"
 "\t@_session **session);\n"
 "void @_end(@_session *session);         /* NULL is allowed */\n");
-	put(h, h->m->states.n ? "/* Forgets what is remembered of earlier calls. */\n"
+	header_put(h, h->m->states.n ? "/* Forgets what is remembered of earlier calls. */\n"
 			      : "/* This layer remembers nothing between calls. */\n");
-	put(h, "void @_reset(@_session *session);\n");
+	header_put(h, "void @_reset(@_session *session);\n");
 }
 
 /* Pointers in a structure: what the runtime takes as an array of them. */
 static void put_arrays(Header *h, const char *what, bool in, int n)
 {
-	const Fn *layer = h->m->fns;
+	const Fn *layer = h->fn;
 	const char **names = NEWN(h->t->arena, const char *, (size_t)n + 1);
 
 	for (int i = 0; i < n; i++)
 		names[i] = in ? layer->body->args[i + 1]->name
 			      : layer->out_names ? layer->out_names[i + 1] : NULL;
-	text_printf(h->t, "\ntypedef struct %s_%s {\n", h->m->name, what);
+	text_printf(h->t, "\ntypedef struct %s_%s {\n", h->name, what);
 	for (int i = 0; i < n; i++) {
-		const Type *t = in ? input(h->m, i + 1) : output(h->m, i + 1);
-		field(h, pointer(h, in, t), member(h, names, n, i), described(h, t));
+		const Type *t = in ? input(h, i + 1) : output(h, i + 1);
+		field(h, pointer(h, in, t), header_word(h, names, n, i), described(h, t));
 	}
-	text_printf(h->t, "} %s_%s;\n", h->m->name, what);
+	text_printf(h->t, "} %s_%s;\n", h->name, what);
 }
 
 static void put_further(Header *h)
 {
-	if (ninputs(h->m) > 1) {
-		put(h, "\n/* The inputs after x: all are needed, dense. */");
-		put_arrays(h, "inputs", true, ninputs(h->m) - 1);
+	if (ninputs(h) > 1) {
+		header_put(h, "\n/* The inputs after x: all are needed, dense. */");
+		put_arrays(h, "inputs", true, ninputs(h) - 1);
 	}
-	if (noutputs(h->m) > 1) {
-		put(h, "\n/* The outputs after y: dense; NULL: not wanted. */");
-		put_arrays(h, "outputs", false, noutputs(h->m) - 1);
+	if (noutputs(h) > 1) {
+		header_put(h, "\n/* The outputs after y: dense; NULL: not wanted. */");
+		put_arrays(h, "outputs", false, noutputs(h) - 1);
 	}
 }
 
@@ -349,50 +362,71 @@ static void put_optional(Header *h)
 	field(h, "const double   *", "step", "of training; NULL: training is over");
 }
 
-static void put_args(Header *h)
+/* What a host of a single layer has no need of. */
+static void put_last(Header *h)
 {
-	const Module *m = h->m;
-	Arena *a = h->t->arena;
-	bool in = ninputs(m) > 1, out = noutputs(m) > 1;
-	const char *name = m->name;
+	bool calls = h->call < 0 && h->m->calls.n;
 
-	put(h, "\ntypedef struct @_args {\n");
+	field(h, calls ? arena_printf(h->t->arena, "const %s_routing *", h->name)
+		       : "const void     *",
+	      "routing", calls ? "[CALLS] of the layers called; NULL: none" : "none: NULL");
+	field(h, "int64_t        *", "expert_rows",
+	      h->rows ? "[EXPERT_ROWS] rows of each expert; NULL: not counted"
+		      : "none: NULL");
+}
+
+void header_args(Header *h)
+{
+	Arena *a = h->t->arena;
+	bool in = ninputs(h) > 1, out = noutputs(h) > 1;
+	const char *name = h->name;
+
+	put_further(h);
+	header_put(h, "\ntypedef struct @_args {\n");
 	field(h, "size_t", "size", "sizeof the structure");
-	field(h, pointer(h, true, input(m, 0)), "x", described(h, input(m, 0)));
+	field(h, pointer(h, true, input(h, 0)), "x", described(h, input(h, 0)));
 	field(h, "int64_t", "tokens", "T, 0 to 2^31 - 1");
-	field(h, pointer(h, false, output(m, 0)), "y", described(h, output(m, 0)));
-	put(h, "\t/* optional from here on: 0 or NULL */\n");
+	field(h, pointer(h, false, output(h, 0)), "y", described(h, output(h, 0)));
+	header_put(h, "\t/* optional from here on: 0 or NULL */\n");
 	put_optional(h);
 	put_routing(h);
 	field(h, "float          *", "losses",
-	      m->nlosses ? arena_printf(a, "[%d]; NULL: not computed", m->nlosses)
+	      h->nlosses ? arena_printf(a, "[%d]; NULL: not computed", h->nlosses)
 			 : "none: NULL");
 	field(h, in ? arena_printf(a, "const %s_inputs *", name) : "const void *const *",
 	      "inputs", in ? "needed, unless T is 0" : "none: NULL");
 	field(h, out ? arena_printf(a, "const %s_outputs *", name) : "void *const *",
 	      "outputs", out ? "NULL: none is wanted" : "none: NULL");
-	put(h, "} @_args;\n\n");
+	put_last(h);
+	header_put(h, "} @_args;\n\n");
+}
+
+static void put_run(Header *h)
+{
+	const Module *m = h->m;
+
 	if (m->group > 0)
 		text_printf(h->t, "/* In groups of %jd tokens. */\n", (intmax_t)m->group);
 	else if (m->group < 0)
-		put(h, "/* Each sequence is worked on alone. */\n");
-	put(h, "int @_run(@_session *session, const @_args *args);\n");
+		header_put(h, "/* Each sequence is worked on alone. */\n");
+	header_put(h, "int @_run(@_session *session, const @_args *args);\n");
 }
 
 void backend_header(Text *t, const Module *m)
 {
-	Header h = {.t = t, .m = m};
+	Header h = header_of(t, m, -1);
 
-	region_walk(m->fns->body, find_given, &h);
 	put_head(&h);
-	put(&h, "#ifndef MOEC_@_H\n#define MOEC_@_H\n\n"
+	header_put(&h, "#ifndef MOEC_@_H\n#define MOEC_@_H\n\n"
 		"#include <stddef.h>\n#include <stdint.h>\n\n"
 		"#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
 	put_errors(&h);
-	put_sizes(&h);
+	header_sizes(&h);
 	put_opening(&h);
 	put_session(&h);
-	put_further(&h);
-	put_args(&h);
-	put(&h, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
+	header_calls(&h);
+	header_args(&h);
+	put_run(&h);
+	header_call_runs(&h);
+	header_put(&h, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }

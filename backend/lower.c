@@ -21,19 +21,29 @@ static void clear_ids(const Region *r)
 
 static void add_buffer(Emit *e, Value *v, const char *name, moert_role role, int64_t given)
 {
-	Buffer b = {v, name ? name : v->name ? v->name : "", role, given};
+	Buffer b = {v, name ? name : v->name ? v->name : "", role, given, 0};
 
 	v->id = e->bufs.n;
 	vec_push(e->arena, &e->bufs, b);
 }
 
-/* 1: the picks that run, 2: their gates (marked by the frontend), 0: neither */
-static int64_t given_of(const Value *v)
+static int losses_of(const Emit *e)
+{
+	return e->call ? e->call->nlosses : e->m->nlosses;
+}
+
+/* Picks that run and their gates (marked by the frontend), as layer.h numbers them.  In a
+ * call of its own a layer's are the only ones. */
+static int64_t given_of(const Emit *e, const Value *v)
 {
 	if (!v->def || v->def->kind != OP_stop)
 		return 0;
 	const char *what = attr_get_str(v->def, "given", "");
-	return strcmp(what, "pick") == 0 ? 1 : strcmp(what, "gate") == 0 ? 2 : 0;
+	int64_t kind = strcmp(what, "pick") == 0 ? 1 : strcmp(what, "gate") == 0 ? 2 : 0;
+	int64_t call = attr_get_int(v->def, "call", -1);
+	int64_t own = e->call ? e->call - e->m->calls.at : -1;
+
+	return !kind || call == own ? kind : e->call ? 0 : kind + 2 * (call + 1);
 }
 
 static bool is_contract(const Op *kernel)
@@ -56,14 +66,14 @@ static void number_results(Emit *e)
 	for (int i = 0; i < ret->nargs; i++) {
 		Value *v = ret->args[i], *to = v;
 		const char *name = e->layer->out_names ? e->layer->out_names[i] : NULL;
-		bool loss = i >= ret->nargs - e->m->nlosses;
+		bool loss = i >= ret->nargs - losses_of(e);
 		if (v->id >= 0) {
 			to = NEW(e->arena, Value);
 			*to = *v;
 			vec_push(e->arena, &e->twins, ((Twin){v, to}));
 		}
 		add_buffer(e, to, name ? name : "", loss ? MOERT_LOSS : MOERT_OUTPUT,
-			   to == v ? given_of(yielded(v)) : 0);
+			   to == v ? given_of(e, yielded(v)) : 0);
 	}
 }
 
@@ -80,7 +90,7 @@ static void number_buffers(Emit *e)
 		for (int i = 0; i < op->nouts; i++)
 			if (op->outs[i]->type.dtype != DT_rows && op->outs[i]->id < 0)
 				add_buffer(e, op->outs[i], NULL, MOERT_TEMP,
-					   given_of(yielded(op->outs[i])));
+					   given_of(e, yielded(op->outs[i])));
 		if (is_contract(op) && attr_get_int(op, "tail", 0))
 			for (Op *in = op->regions[0]->first; in; in = in->next)
 				if (in->kind == OP_linear)
@@ -110,9 +120,9 @@ static void add_weight(Emit *e, const Op *op)
 	vec_push(e->arena, &e->weights, w);
 }
 
-static void number_weights(Emit *e)
+static void number_weights(Emit *e, const Fn *fn)
 {
-	for (Op *op = e->layer->body->first; op; op = op->next)
+	for (Op *op = fn->body->first; op; op = op->next)
 		for (int r = 0; r < op->nregions; r++)
 			for (Op *in = op->regions[r]->first; in; in = in->next)
 				if (in->kind == OP_unpack || in->kind == OP_param)
@@ -228,6 +238,9 @@ static void lower_kernel(Emit *e, const Op *kernel)
 			kinds[i].lower(e, kernel, &s);
 			if (!s.ready)
 				vec_push(e->arena, &e->shared, ((struct Shared){signature, s}));
+			for (int o = 0; o < kernel->nouts; o++)
+				if (kernel->outs[o]->id >= 0)
+					e->bufs.at[kernel->outs[o]->id].writer = e->steps.n;
 			vec_push(e->arena, &e->steps, s);
 			return;
 		}
@@ -263,7 +276,7 @@ static void mark_loss_only(Emit *e)
 	Vec(Value *) needed = {0};
 	int step = 0, nkernels = 0;
 
-	for (int i = 0; i < ret->nargs - e->m->nlosses; i++)
+	for (int i = 0; i < ret->nargs - losses_of(e); i++)
 		vec_push(e->arena, &needed, ret->args[i]);
 	for (Op *op = body->first; op; op = op->next)
 		nkernels += op->kind == OP_kernel;
@@ -273,7 +286,7 @@ static void mark_loss_only(Emit *e)
 			continue;
 		bool met = false;
 		for (int i = 0; i < op->nouts; i++) {
-			met = met || given_of(op->regions[0]->last->args[i]);
+			met = met || given_of(e, op->regions[0]->last->args[i]);
 			for (int j = 0; j < needed.n; j++)
 				met = met || needed.at[j] == op->outs[i];
 		}
@@ -287,16 +300,37 @@ static void mark_loss_only(Emit *e)
 	}
 }
 
-void emit_layer(Emit *e)
+static void lower_fn(Emit *e)
 {
+	e->bufs.n = e->twins.n = e->steps.n = 0;
 	clear_ids(e->layer->body);
 	number_buffers(e);
-	number_weights(e);
 	for (Op *op = e->layer->body->first; op; op = op->next)
 		if (op->kind == OP_kernel)
 			lower_kernel(e, op);
 	mark_loss_only(e);
 	for (int i = 0; i < e->twins.n; i++)
 		emit_copy(e, &e->twins.at[i]);
-	emit_entries(e, emit_descriptor(e));
+}
+
+/* The layers that a model calls have steps of their own, whose kernels are mostly shared
+ * with one another, on the weights that the model's steps read. */
+void emit_layer(Emit *e)
+{
+	int n = e->m->calls.n;
+	Val *layers = NEWN(e->arena, Val, (size_t)n + 1);
+
+	for (int i = 0; fn_compiled(e->m, i); i++)
+		number_weights(e, fn_compiled(e->m, i));
+	emit_tables(e);
+	for (int i = 0; i < n; i++) {
+		e->call = &e->m->calls.at[i];
+		e->layer = e->call->fn;
+		lower_fn(e);
+		layers[i] = emit_descriptor(e, NULL, 0);
+	}
+	e->call = NULL;
+	e->layer = e->m->fns;
+	lower_fn(e);
+	emit_entries(e, emit_descriptor(e, emit_call_table(e, layers, n), n));
 }

@@ -116,8 +116,10 @@ static bool refuse(Diag *diag, const Op *op)
 bool backend_emit(Arena *arena, Diag *diag, const Module *m, const EmitOptions *o)
 {
 	Emit e = {.arena = arena, .diag = diag, .m = m, .t = o->target, .layer = m->fns};
-	const Op *no = not_compiled(m->fns);
+	const Op *no = NULL;
 
+	for (int i = 0; !no && fn_compiled(m, i); i++)
+		no = not_compiled(fn_compiled(m, i));
 	if (no)
 		return refuse(diag, no);
 	if (o->what == EMIT_HEADER) {

@@ -81,7 +81,7 @@ static void add_attr(Signature *s, const Attr *a)
 /* Names say who a kernel is, not what it does; weights stand for themselves. */
 static bool is_name(const Op *op, const Attr *a)
 {
-	static const char *const names[] = {"name", "panel", "loss", "first"};
+	static const char *const names[] = {"name", "panel", "loss", "first", "call"};
 
 	for (size_t i = 0; i < COUNT(names); i++)
 		if (strcmp(a->name, names[i]) == 0)

@@ -147,6 +147,7 @@ struct Layer {
 	const Node  *def;
 	Layer       *outer;             /* the model that calls it */
 	const char  *prefix;            /* of its parameters: "1.moe."; "" without a model */
+	int          nth;               /* in Module.calls, if a model calls it */
 	int          first_range;       /* its ranges[0] in Module.ranges */
 	Frame       *frame;
 	Unit        *unit;
@@ -154,8 +155,8 @@ struct Layer {
 	const char  *token;             /* the first input's name */
 	bool         output_poison, input_poison, experts_poison, experts_failed;
 	bool         route_poison;
-	int64_t      number;            /* -1: none */
 	bool         lost;              /* a statement of it could not be read */
+	int64_t      number;            /* -1: none */
 	const char  *stack;
 	Val         *given;             /* called by a model: its inputs .. */
 	Value      **args;              /* .. in the types that it declares */
@@ -212,10 +213,10 @@ typedef struct Elab {
 	int              probe;         /* > 0: left of `??` */
 	bool             absent;        /* something left of `??` is missing */
 	bool             fatal;         /* a bound is passed: stop everywhere */
-	int64_t          steps, ops, max_ops;
 	bool             loose;         /* this may never run: only what is wrong anyhow */
 	Vec(const Node *) ran;          /* functions that were called */
 	Vec(const char *) unknown;      /* functions that were reported already */
+	int64_t          steps, ops, max_ops;
 	int              depth, ncalls, sites, stamp;
 	Vec(CallSite)    calls;
 	Vec(Said)        said;
@@ -266,9 +267,9 @@ Val         lookup(Elab *, const Node *name);
 const Node *function_find(Elab *, const char *name, Unit **in);
 const Node *layer_find(const Unit *, const char *name);
 const char *const *function_names(Elab *, int *n);
-Unit       *unit_load(Elab *, const char *file, const char *text, bool std);
 bool        function_unknown(Elab *, const char *name);     /* and not said yet */
 bool        was_lost(const Elab *, const char *name);  /* what binds it cannot be read */
+Unit       *unit_load(Elab *, const char *file, const char *text, bool std);
 bool        unit_imports(Elab *, Unit *);
 void        unit_constants(Elab *, Unit *);
 void        bind_constant(Elab *, const Node *);
@@ -299,7 +300,7 @@ Value *slice_op(Elab *, Value *, const int64_t *start, const int64_t *size,
 void   op_results(Elab *, Op *, int n, const Type *);
 void   op_give(Elab *, OpKind, int n, Value **, Loc);  /* yield or return */
 typedef struct {
-	int     params, states, ranges, fns, sites, ncalls, calls, infos;
+	int     params, states, ranges, fns, sites, ncalls, calls, infos, layers;
 	int64_t ops;
 	bool    fn_made;
 	NameCount *names;
@@ -353,7 +354,6 @@ int  call_function(Elab *, const Node *def, Unit *, const Node *call, const Val 
 int  call_layer(Elab *, const Node *def, const Node *call, Val *outs);  /* elab_model.c */
 const char *unique_name(Elab *, const char *name);
 
-/* elab_stmt.c, elab_flow.c: statements */
 /* elab_loose.c: what may never run is run for its mistakes */
 void run_loosely(Elab *, const Node *block, const char *what, int line, const char *name);
 void run_either(Elab *, const Node *block, const Node *other, int line);
@@ -362,6 +362,7 @@ bool contains(const Node *, NodeKind);
 bool is_certain(DiagCode);              /* wrong whatever the values are */
 void check_functions(Elab *);           /* those that nobody called */
 
+/* elab_stmt.c, elab_flow.c: statements */
 void run_block(Elab *, const Node *block);
 void run_stmt(Elab *, const Node *);
 void run_if(Elab *, const Node *);

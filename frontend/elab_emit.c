@@ -145,6 +145,7 @@ Mark trial_begin(Elab *e)
 		      .ranges = l->m->ranges.n,
 		      .fns = count_fns(l->m), .sites = e->sites, .ncalls = e->ncalls,
 		      .calls = e->calls.n, .infos = l->states.n, .ops = e->ops,
+		     .layers = l->m->calls.n,
 		      .fn_made = l->ranges.n && l->ranges.at[0].fn};
 }
 
@@ -160,6 +161,7 @@ void trial_undo(Elab *e, Mark k)
 	l->m->params.n = k.params;
 	l->m->states.n = k.states;
 	l->m->ranges.n = k.ranges;
+	l->m->calls.n = k.layers;
 	l->states.n = k.infos;
 	e->sites = k.sites;
 	e->ncalls = k.ncalls;

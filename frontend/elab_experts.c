@@ -62,6 +62,8 @@ void run_experts_of(Elab *e, const Node *n)
 		l->experts += count;
 	}
 	l->m->experts = MAX(l->m->experts, l->experts);
+	if (l->outer)
+		l->m->calls.at[l->nth].experts = l->experts;
 }
 
 /* The expert's function for rows of type `in`, in a frame whose caller is the layer's. */
@@ -147,6 +149,8 @@ static Value *marked(Elab *e, Value *v, const char *given, Loc loc)
 		return NULL;
 	Op *op = op_start(e, OP_stop, 1, &v, 1, loc);
 	attr_word(e->layer->m, op, "given", given);
+	if (e->layer->outer)
+		attr_int(e->layer->m, op, "call", e->layer->nth);
 	return op_finish(e, op);
 }
 
@@ -239,8 +243,9 @@ Val run_experts(Elab *e, const Node *call)
 	Op *op = op_start(e, OP_experts, 2, arg, 1, call->loc);
 	attr_fns(l->m, op, "fns", names, l->ranges.n);
 	attr_ints(l->m, op, "counts", counts, l->ranges.n);
-	if (!l->m->picks && !l->outer)
-		l->m->picks = t.dim[0];
+	int64_t *picks = l->outer ? &l->m->calls.at[l->nth].picks : &l->m->picks;
+	if (!*picks)
+		*picks = t.dim[0];
 	return val_ir(op_typed(e, op, t));
 }
 

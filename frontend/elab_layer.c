@@ -37,7 +37,9 @@ void run_input(Elab *e, const Node *n)
 		l->first_input = t;
 		l->wtype = t.dtype == DT_bf16 || t.dtype == DT_f16 ? t.dtype : DT_f32;
 		l->token = n->s;
-		if (!l->outer)
+		if (l->outer)
+			m->calls.at[l->nth].width = t.dim[0];
+		else
 			m->width = t.dim[0];
 		f->width = val_num((double)t.dim[0]);
 	}
@@ -276,10 +278,10 @@ static void default_output(Elab *e, Layer *l)
 
 	if (l->outputs.n || l->output_poison || l->route_poison)
 		return;
-	if (!l->policy) {
-		say(e, E_output, loc, "add `output ..`, or `route ..`",
 	if (!l->policy && l->lost)
 		return;
+	if (!l->policy) {
+		say(e, E_output, loc, "add `output ..`, or `route ..`",
 		    "layer `%s` has no output", l->def->s);
 		return;
 	}
@@ -315,9 +317,22 @@ static void close_layer(Elab *e, Layer *l)
 					    : arena_printf(e->a, "loss%d", loss);
 	}
 	fn->nouts = n;
-	if (!l->outer)
+	if (l->outer)
+		l->m->calls.at[l->nth].nlosses = l->losses.n;
+	else
 		l->m->nlosses = l->losses.n;
 	op_give(e, OP_return, n, v, l->def->loc);
+}
+
+/* Its place among the calls; numbers are filled in as they are met. */
+static void add_call(Elab *e, Layer *l, Fn *fn)
+{
+	int n = (int)strlen(l->prefix) - 1;
+	LayerCall c = {.path = arena_printf(e->a, "%.*s", n, l->prefix),
+		       .layer = l->def->s, .fn = fn};
+
+	l->nth = l->m->calls.n;
+	vec_push(e->a, &l->m->calls, c);
 }
 
 bool run_layer(Elab *e, const Node *def, Layer *l)
@@ -336,14 +351,16 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 		f->caller = outer;
 		f->regions = f->base = outer->regions;
 		f->token_if = outer->token_if;
-		l->marked = true;               /* routing to be given is a layer's own */
 	}
 	f->scope = f->root = scope_new(e, e->family ? e->family : l->unit->constants);
 	f->fn = fn_new(l->m, l->outer ? unique_name(e, def->s) : "layer");
 	f->region = f->fn->body;
+	if (l->outer)
+		add_call(e, l, f->fn);
 	l->frame = f;
 	e->frame = f;
 	e->layer = l;
+	l->lost = contains(def, N_LOST);
 	run_block(e, def->kids[1]);
 	if (l->outer && l->ninputs != l->ngiven && !e->fatal)
 		say(e, E_argument_count, l->call, NULL, "%s has %d input%s, not %d",
@@ -360,7 +377,6 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 	}
 	bool ok = e->errors == errors && !e->fatal;
 	if (ok)
-	l->lost = contains(def, N_LOST);
 		close_layer(e, l);
 	e->frame = outer;
 	e->layer = up;

@@ -34,6 +34,11 @@ Fn *fn_find(const Module *m, const char *name)
 	return NULL;
 }
 
+Fn *fn_compiled(const Module *m, int i)
+{
+	return i == 0 ? m->fns : i <= m->calls.n ? m->calls.at[i - 1].fn : NULL;
+}
+
 void fn_remove(Module *m, Fn *fn)
 {
 	for (Fn **at = &m->fns; *at; at = &(*at)->next)

@@ -47,6 +47,13 @@ typedef struct EvalState EvalState;     /* the states of a session; NULL: fresh 
 EvalState *eval_state_new(void);
 void       eval_state_free(EvalState *);
 
+/* [T, picks]: -1 none. */
+typedef struct {
+	int32_t *picks;
+	float   *gates;
+	int64_t  k;                     /* picks a token */
+} EvalRouting;
+
 typedef struct {
 	int64_t        tokens;
 	int            nseq;            /* 0: one sequence of all tokens */
@@ -61,6 +68,7 @@ typedef struct {
 	/* Routing given: [T, picks] replace the layer's own; NULL: its own. */
 	const int32_t *picks;
 	const float   *gates;
+	const EvalRouting *calls;       /* the same of each layer that a model calls, or NULL */
 	/* The op `tensor`: the checkpoint's entries, of the given type's dtype and shape,
 	 * valid until eval_fn returns; NULL: no such tensor.  For load functions. */
 	const void  *(*tensor)(void *ctx, const char *name, const Type *);
@@ -74,13 +82,15 @@ typedef struct {
 	int      nouts;
 	int32_t *picks;                 /* [T, picks] that ran, -1 none; or NULL */
 	float   *gates;
+	EvalRouting *calls;             /* of each layer that a model calls */
 	/* [T] how far, in error bounds, the routing is from changing: kernels may choose
 	 * differently where gap < 1.  NULL without bounds. */
 	double  *gap;
 } EvalResult;
 
 /* Marks in the IR: `stop` with {given=pick} (index[picks], T) and {given=gate} is what
- * EvalCall.picks and .gates replace, and what EvalResult.picks and .gates report.
+ * EvalCall.picks and .gates replace, and what EvalResult.picks and .gates report; with
+ * {call=N} it is the Nth entry of .calls.
  *
  * With a module `group`, @layer runs group by group: losses are the mean over the groups,
  * T and S results are put together, a call-level result is the last group's.

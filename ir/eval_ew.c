@@ -254,37 +254,61 @@ void ref_mod(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	widen_quotient(ev, op, args, outs);
 }
 
-/* The routing given in the call takes the place of the value marked {given}; else the
- * value is reported as the routing. */
-static void given_routing(Eval *ev, const Tensor *t, bool pick)
+/* Routing as it is marked: what is given, or NULL; and where it is reported. */
+typedef struct {
+	const int32_t *picks;
+	const float   *gates;
+	int32_t      **picks_out;
+	float        **gates_out;
+	int64_t        k;
+} Marked;
+
+static Marked marked_routing(Eval *ev, int64_t number)
 {
 	const EvalCall *call = ev->call;
 	EvalResult *res = ev->result;
+	int n = ev->m->calls.n;
+
+	if (number < 0)
+		return (Marked){call->picks, call->gates, &res->picks, &res->gates,
+				ev->m->picks};
+	if (!res->calls)
+		res->calls = NEWN(ev->arena, EvalRouting, (size_t)n);
+	EvalRouting *to = &res->calls[number];
+	to->k = ev->m->calls.at[number].picks;
+	return (Marked){call->calls ? call->calls[number].picks : NULL,
+			call->calls ? call->calls[number].gates : NULL, &to->picks, &to->gates,
+			to->k};
+}
+
+/* The routing given in the call takes the place of the value marked {given}; else the
+ * value is reported as the routing. */
+static void given_routing(Eval *ev, const Tensor *t, bool pick, int64_t number)
+{
+	Marked r = marked_routing(ev, number);
+	size_t all = (size_t)(ev->call->tokens * r.k);
 	int64_t k = type_elems(&t->type);
 
-	if (t->type.level != LV_TOKEN || k != ev->m->picks)
-		eval_fail(ev, "the value marked as routing is not [T, %lld]",
-			  (long long)ev->m->picks);
-	size_t all = (size_t)(call->tokens * k);
-	if (pick && !res->picks)
-		res->picks = NEWN(ev->arena, int32_t, all);
-	if (!pick && !res->gates)
-		res->gates = NEWN(ev->arena, float, all);
+	if (t->type.level != LV_TOKEN || k != r.k)
+		eval_fail(ev, "the value marked as routing is not [T, %lld]", (long long)r.k);
+	if (pick && !*r.picks_out)
+		*r.picks_out = NEWN(ev->arena, int32_t, all);
+	if (!pick && !*r.gates_out)
+		*r.gates_out = NEWN(ev->arena, float, all);
 	for (int64_t i = 0; i < t->n; i++) {
 		int64_t at = ev->ctx->origin[i / k] * k + i % k;
-		bool given = pick ? call->picks != NULL : call->gates != NULL;
+		bool given = pick ? r.picks != NULL : r.gates != NULL;
 		if (given) {
-			t->v[i] =
-			    pick ? (double)call->picks[at] : (double)call->gates[at];
+			t->v[i] = pick ? (double)r.picks[at] : (double)r.gates[at];
 			if (pick && !(t->v[i] >= 0 && t->v[i] < (double)t->type.axis))
 				t->v[i] = -1;
 			if (t->err)
 				t->err[i] = 0;
 		}
 		if (pick)
-			res->picks[at] = (int32_t)t->v[i];
+			(*r.picks_out)[at] = (int32_t)t->v[i];
 		else
-			res->gates[at] = (float)t->v[i];
+			(*r.gates_out)[at] = (float)t->v[i];
 	}
 }
 
@@ -295,7 +319,8 @@ void ref_stop(Eval *ev, const Op *op, Tensor *args, Tensor *outs)
 	outs[0] = tensor_copy(ev, &args[0]);
 	outs[0].type = op->outs[0]->type;
 	if (given)
-		given_routing(ev, &outs[0], strcmp(given, "pick") == 0);
+		given_routing(ev, &outs[0], strcmp(given, "pick") == 0,
+			      attr_get_int(op, "call", -1));
 }
 
 static double ulp_of(Dtype dtype, double y)

@@ -169,6 +169,16 @@ typedef struct {
 	int64_t      n, k, cols, kpack;
 } Panel;
 
+/* A layer that the model calls: compiled as @layer is, and into it.  Its own routing is
+ * marked {given=.., call=N}, N being its number. */
+typedef struct {
+	const char *path;               /* of its weights: 1.moe */
+	const char *layer;              /* the source's name: moe */
+	Fn         *fn;
+	int64_t     width, experts, picks;
+	int         nlosses;
+} LayerCall;
+
 struct Module {
 	Arena      *arena;
 	const char *name;               /* of the layer */
@@ -181,12 +191,14 @@ struct Module {
 	Vec(State)  states;
 	Vec(ExpertRange) ranges;
 	Vec(Panel)  panels;
+	Vec(LayerCall) calls;           /* of a model */
 };
 
 /* build.c: making and changing */
 Module *module_new(Arena *, const char *name);
 Fn     *fn_new(Module *, const char *name);             /* appended; body empty */
 Fn     *fn_find(const Module *, const char *name);
+Fn     *fn_compiled(const Module *, int i);             /* @layer, the calls', NULL */
 void    fn_remove(Module *, Fn *);
 Param  *param_find(const Module *, const char *name, int range);  /* range -1: LV_ONCE */
 Panel  *panel_find(const Module *, const char *name);

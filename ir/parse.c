@@ -62,35 +62,65 @@ static Fn *parse_fn(Parser *p)
 	return p->fn;
 }
 
-static void parse_layer(Parser *p)
+/* {width=.., experts=.., ..}; group NULL: of a call, which has none. */
+static int parse_sizes(Parser *p, int64_t *width, int64_t *experts, int64_t *picks,
+		       int64_t *group)
 {
 	int64_t losses = 0;
 	struct {
 		const char *name;
 		int64_t *to, min, max;
 	} fields[] = {
-		{"width", &p->m->width, 0, MAX_ELEMS},
-		{"experts", &p->m->experts, 0, MOST_EXPERTS},
-		{"picks", &p->m->picks, 0, MOST_EXPERTS},
-		{"group", &p->m->group, -1, INT64_MAX},
+		{"width", width, 0, MAX_ELEMS},
+		{"experts", experts, 0, MOST_EXPERTS},
+		{"picks", picks, 0, MOST_EXPERTS},
 		{"losses", &losses, 0, INT32_MAX},
+		{"group", group, -1, INT64_MAX},
 	};
+	size_t n = COUNT(fields) - (group == NULL);
 
 	lex_expect(&p->lex, "{");
 	do {
 		Loc loc = p->lex.tok.loc;
 		const char *name = mir_name(p, "width, experts, picks, group or losses");
 		size_t i = 0;
-		while (i < COUNT(fields) && strcmp(name, fields[i].name) != 0)
+		while (i < n && strcmp(name, fields[i].name) != 0)
 			i++;
 		lex_expect(&p->lex, "=");
-		if (i == COUNT(fields))
+		if (i == n)
 			lex_fail(&p->lex, E_ir_name, loc, "a layer has no '%s'", name);
 		else
 			*fields[i].to = mir_int(p, fields[i].min, fields[i].max);
 	} while (lex_accept(&p->lex, ","));
 	lex_expect(&p->lex, "}");
-	p->m->nlosses = (int)losses;
+	return (int)losses;
+}
+
+/* Its function comes later: find_callees. */
+static void parse_call(Parser *p)
+{
+	Loc loc = p->lex.tok.loc;
+	LayerCall c = {.path = mir_name(p, "a path")};
+
+	lex_expect(&p->lex, "of");
+	c.layer = mir_name(p, "a layer's name");
+	lex_expect(&p->lex, "=");
+	const char *fn = mir_token(p, TK_FN, "@function");
+	c.nlosses = parse_sizes(p, &c.width, &c.experts, &c.picks, NULL);
+	if (p->lex.failed || !declare(p, "call", c.path, loc))
+		return;
+	vec_push(p->m->arena, &p->m->calls, c);
+	vec_push(p->m->arena, &p->callees, ((Callee){fn, loc}));
+}
+
+static void find_callees(Parser *p)
+{
+	for (int i = 0; i < p->m->calls.n && !p->lex.failed; i++) {
+		const Callee *c = &p->callees.at[i];
+		p->m->calls.at[i].fn = fn_find(p->m, c->fn);
+		if (!p->m->calls.at[i].fn)
+			lex_fail(&p->lex, E_ir_name, c->loc, "there is no function @%s", c->fn);
+	}
 }
 
 static void parse_range(Parser *p)
@@ -204,7 +234,8 @@ static void parse_items(Parser *p)
 			p->m->target =
 			    mir_token(p, TK_STRING, "the target's name as text");
 		else if (lex_accept(&p->lex, "layer"))
-			parse_layer(p);
+			p->m->nlosses = parse_sizes(p, &p->m->width, &p->m->experts,
+						    &p->m->picks, &p->m->group);
 		else if (lex_accept(&p->lex, "experts"))
 			parse_range(p);
 		else if (lex_accept(&p->lex, "param"))
@@ -213,13 +244,16 @@ static void parse_items(Parser *p)
 			parse_state(p);
 		else if (lex_accept(&p->lex, "panel"))
 			parse_panel(p);
+		else if (lex_accept(&p->lex, "call"))
+			parse_call(p);
 		else if (!lex_accept(&p->lex, "fn"))
 			mir_expected(p, "target, layer, experts, param, state, panel, "
-					"fn or }");
+					"call, fn or }");
 		else if ((*end = parse_fn(p)))
 			end = &(*end)->next;
 	}
 	lex_accept(&p->lex, "}");
+	find_callees(p);
 }
 
 Module *parse_module(Arena *arena, Diag *diag, const char *file, const char *text)

@@ -6,6 +6,9 @@
 
 #include "lex.h"
 
+/* What a call of the model names, before functions are there. */
+typedef struct { const char *fn; Loc loc; } Callee;
+
 typedef struct {
 	Lexer   lex;
 	Module *m;
@@ -15,6 +18,7 @@ typedef struct {
 	Map     values;                 /* of the function: name -> Value, or ended */
 	Vec(const char *) visible;      /* names that may be used here */
 	int     depth;
+	Vec(Callee) callees;            /* by the number of the call */
 } Parser;
 
 /* parse_type.c: names, numbers, types, attributes */

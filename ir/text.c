@@ -321,6 +321,25 @@ static void print_panel(Text *t, const Panel *p)
 		    (intmax_t)p->k, (intmax_t)p->cols, (intmax_t)p->kpack);
 }
 
+static void print_sizes(Text *t, int64_t width, int64_t experts, int64_t picks)
+{
+	text_printf(t, "width=%jd, experts=%jd, picks=%jd", (intmax_t)width,
+		    (intmax_t)experts, (intmax_t)picks);
+}
+
+static void print_call(Text *t, const LayerCall *c)
+{
+	text_add(t, "  call ");
+	print_word(t, c->path);
+	text_add(t, " of ");
+	print_word(t, c->layer);
+	text_add(t, " = @");
+	print_word(t, c->fn->name);
+	text_add(t, " {");
+	print_sizes(t, c->width, c->experts, c->picks);
+	text_printf(t, ", losses=%d}\n", c->nlosses);
+}
+
 void print_module(Text *t, const Module *m)
 {
 	text_add(t, "module ");
@@ -331,10 +350,9 @@ void print_module(Text *t, const Module *m)
 		print_quoted(t, m->target);
 		text_add(t, "\n");
 	}
-	text_printf(t,
-		    "  layer {width=%jd, experts=%jd, picks=%jd, group=%jd, losses=%d}\n",
-		    (intmax_t)m->width, (intmax_t)m->experts, (intmax_t)m->picks,
-		    (intmax_t)m->group, m->nlosses);
+	text_add(t, "  layer {");
+	print_sizes(t, m->width, m->experts, m->picks);
+	text_printf(t, ", group=%jd, losses=%d}\n", (intmax_t)m->group, m->nlosses);
 	for (int i = 0; i < m->ranges.n; i++)
 		text_printf(t, "  experts E%d = %jd..%jd\n", i,
 			    (intmax_t)m->ranges.at[i].first,
@@ -345,6 +363,8 @@ void print_module(Text *t, const Module *m)
 		print_state(t, &m->states.at[i]);
 	for (int i = 0; i < m->panels.n; i++)
 		print_panel(t, &m->panels.at[i]);
+	for (int i = 0; i < m->calls.n; i++)
+		print_call(t, &m->calls.at[i]);
 	for (const Fn *fn = m->fns; fn; fn = fn->next)
 		print_fn(t, fn);
 	text_add(t, "}\n");

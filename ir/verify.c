@@ -124,13 +124,13 @@ static bool operands(Verify *v, const Op *op)
 	return true;
 }
 
-/* From form-kernels on, @layer computes in kernels and nowhere else. */
+/* From form-kernels on, what is compiled computes in kernels and nowhere else. */
 static bool at_kernel_level(Verify *v, const Op *op)
 {
 	bool plain = op_info[op->kind].family == FAM_CTRL || op->kind == OP_kernel ||
 		     op->kind == OP_state || op->kind == OP_next;
 
-	return rule(v, !v->m->target || v->fn != v->m->fns || v->in_kernel || plain,
+	return rule(v, !v->m->target || !v->compiled || v->in_kernel || plain,
 		    "stands outside of a kernel");
 }
 
@@ -233,6 +233,9 @@ static bool check_fn(Verify *v, Fn *fn)
 {
 	v->fn = fn;
 	v->op = NULL;
+	v->compiled = fn == v->m->fns;
+	for (int i = 0; i < v->m->calls.n; i++)
+		v->compiled |= v->m->calls.at[i].fn == fn;
 	v->visible = (Map){.arena = v->scratch};
 	for (int i = 0; i < fn->nouts; i++)
 		if (!verify_type(v, &fn->outs[i]))

@@ -15,6 +15,7 @@ typedef struct {
 	Map         declared;           /* "range sort name" -> Param, State, Panel */
 	Map         visible;            /* values that may be used here */
 	bool        in_kernel;
+	bool        compiled;           /* fn is @layer or one that it calls */
 	int         depth;
 } Verify;
 

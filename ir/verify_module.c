@@ -129,6 +129,23 @@ static bool check_panel(Verify *v, const Panel *p)
 	return true;
 }
 
+static bool check_layer_call(Verify *v, int i)
+{
+	const LayerCall *c = &v->m->calls.at[i];
+
+	for (int j = 0; j < i; j++)
+		if (!rule(v, v->m->calls.at[j].fn != c->fn &&
+				 strcmp(v->m->calls.at[j].path, c->path) != 0,
+			  "call %s stands there twice", c->path))
+			return false;
+	return rule(v, c->width >= 0 && c->experts >= 0 && c->picks >= 0,
+		    "call %s: a negative size", c->path) &&
+	       rule(v, c->fn && c->fn != v->m->fns && c->fn->module == v->m,
+		    "call %s is of no function", c->path) &&
+	       rule(v, c->nlosses >= 0 && c->nlosses < c->fn->nouts,
+		    "call %s: %d losses of %d results", c->path, c->nlosses, c->fn->nouts);
+}
+
 bool verify_declarations(Verify *v)
 {
 	if (!rule(v, v->m->width >= 0 && v->m->experts >= 0 && v->m->picks >= 0 &&
@@ -140,6 +157,9 @@ bool verify_declarations(Verify *v)
 		if (!once_named(v, p, "panel", p->name, -1) || !check_panel(v, p))
 			return false;
 	}
+	for (int i = 0; i < v->m->calls.n; i++)
+		if (!check_layer_call(v, i))
+			return false;
 	return true;
 }
 

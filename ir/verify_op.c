@@ -274,10 +274,22 @@ static bool verify_inferred(Verify *v, const Op *op)
 	return has_type(v, op, &is);
 }
 
+/* Marks of routing name the call of the model that they are of. */
+static bool verify_stop(Verify *v, const Op *op)
+{
+	const Attr *call = attr_find(op, "call");
+
+	return rule(v, !call || (call->kind == AT_INT && call->i >= 0 &&
+				 call->i < v->m->calls.n),
+		    "no call of that number") &&
+	       verify_inferred(v, op);
+}
+
 bool verify_op(Verify *v, const Op *op)
 {
 	static OpRule *const own[OP_COUNT] = {
 		[OP_param] = verify_param,       [OP_const] = verify_const,
+		[OP_stop] = verify_stop,
 		[OP_iota] = verify_iota,         [OP_tokens] = verify_tokens,
 		[OP_step] = verify_step,         [OP_position] = verify_position,
 		[OP_uniform] = verify_uniform,   [OP_normal] = verify_normal,

@@ -212,15 +212,18 @@ static bool fuse_region(Fuse *f, Region *r)
 
 bool fuse_experts(Module *m, PassContext *ctx)
 {
-	Fuse f = {.m = m, .fn = m->fns, .target = ctx->target};
+	Fuse f = {.m = m, .target = ctx->target};
+	bool changed = false;
 
 	if (!m->fns)
 		return false;
 	if (!ctx->target)
 		ice("fuse-experts without a target");
 	f.arena = arena_new();
-	clear_numbers(m->fns);
-	bool changed = fuse_region(&f, m->fns->body);
+	for (int i = 0; (f.fn = fn_compiled(m, i)); i++) {
+		clear_numbers(f.fn);
+		changed |= fuse_region(&f, f.fn->body);
+	}
 	arena_free(f.arena);
 	return changed;
 }

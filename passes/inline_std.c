@@ -8,8 +8,8 @@
  *   ..                            the ops of @f on the rows %r
  *   %y = collect .., %g
  *
- * After it there is no call, no `experts`, no function but the layer and what loads
- * weights, and every state of a sequence runs through a `scan` (scan.c). */
+ * After it there is no call, no `experts`, no function but the layer, those that a model
+ * calls and what loads weights, and every state of a sequence runs through a `scan` (scan.c). */
 #include "kernel.h"
 
 #include <string.h>
@@ -109,6 +109,8 @@ static void give_each_token(Fn *fn, Op *op)
 	Op *stop = put_op(op, OP_stop, 1, &v, NULL);
 
 	attr_word(fn->module, stop, "given", attr_get_str(op, "given", ""));
+	if (attr_find(op, "call"))
+		attr_int(fn->module, stop, "call", attr_get_int(op, "call", 0));
 	stop->outs[0]->name = old->name;
 	value_replace(fn, old, stop->outs[0]);
 	op_unlink(op);
@@ -140,6 +142,15 @@ static bool expand(Fn *fn, Region *r)
 	return changed;
 }
 
+static bool is_compiled(const Module *m, const Fn *fn)
+{
+	bool found = false;
+
+	for (int i = 0; i < m->calls.n && !found; i++)
+		found = m->calls.at[i].fn == fn;
+	return found;
+}
+
 /* @load for the param's load function, and for experts' params @load.N */
 static bool loads_a_param(const Module *m, const Fn *fn)
 {
@@ -163,12 +174,12 @@ bool inline_std(Module *m, PassContext *ctx)
 		changed |= expand(fn, fn->body);
 	for (Fn *fn = m->fns ? m->fns->next : NULL, *next; fn; fn = next) {
 		next = fn->next;
-		if (loads_a_param(m, fn))
+		if (is_compiled(m, fn) || loads_a_param(m, fn))
 			continue;
 		fn_remove(m, fn);
 		changed = true;
 	}
-	if (m->fns)
-		changed |= form_scans(m->fns);
+	for (int i = 0; fn_compiled(m, i); i++)
+		changed |= form_scans(fn_compiled(m, i));
 	return changed;
 }

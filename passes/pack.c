@@ -116,8 +116,11 @@ bool pack(Module *m, PassContext *ctx)
 		return false;
 	if (!ctx->target)
 		ice("pack without a target");
-	clear_numbers(m->fns);
-	p.changed = derive_params(m->fns);
-	pack_region(&p, m->fns, m->fns->body);
+	for (int i = 0; fn_compiled(m, i); i++) {
+		Fn *fn = fn_compiled(m, i);
+		clear_numbers(fn);
+		p.changed |= derive_params(fn);
+		pack_region(&p, fn, fn->body);
+	}
 	return p.changed;
 }

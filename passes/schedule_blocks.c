@@ -190,7 +190,9 @@ bool schedule_blocks(Module *m, PassContext *ctx)
 {
 	if (!ctx->target)
 		ice("schedule-blocks without a target");
-	bool changed = m->fns && schedule_region(m, ctx, m->fns->body);
+	bool changed = false;
+	for (int i = 0; fn_compiled(m, i); i++)
+		changed |= schedule_region(m, ctx, fn_compiled(m, i)->body);
 	finish_plan(m, ctx);
 	return changed;
 }

@@ -100,27 +100,6 @@ static void set_group(moert_session *s, group g)
 	}
 }
 
-/* Rows of 4-byte entries between a buffer of this group and the caller's dense array. */
-static void copy_rows(const moert_session *s, int64_t buf, void *dense, bool in)
-{
-	size_t bytes = (size_t)s->model->layer->bufs[buf].elems * 4;
-	char *at = (char *)dense + s->t0 * (int64_t)bytes;
-
-	for (int64_t t = 0; t < s->call.tokens; t++, at += bytes) {
-		char *row = s->view[buf].at + t * s->view[buf].stride;
-		memcpy(in ? row : at, in ? at : row, bytes);
-	}
-}
-
-/* Which step computes the picks is not written down, so after each step what is given is
- * put (back) in its place; no step between the two can have read the layer's own. */
-static void give_routing(moert_session *s)
-{
-	copy_rows(s, s->picks, (void *)s->args.picks_in, true);
-	if (s->args.gates_in)
-		copy_rows(s, s->gates, (void *)s->args.gates_in, true);
-}
-
 static bool skipped(const moert_session *s, const moert_step *st)
 {
 	return st->loss_only && !s->args.losses;
@@ -138,7 +117,7 @@ static void run_steps(void *arg, int worker)
 {
 	moert_session *s = arg;
 	const moert_layer *l = s->model->layer;
-	bool given = s->args.picks_in != NULL, timed = s->trace_ns && worker == 0;
+	bool timed = s->trace_ns && worker == 0;
 
 	for (int64_t i = 0; i < l->nsteps; i++) {
 		const moert_step *st = &l->steps[i];
@@ -150,9 +129,9 @@ static void run_steps(void *arg, int worker)
 			moert_phase(s, i, p, worker);
 			moert_team_sync(s->team);
 		}
-		if (given) {
+		if (moert_gives(s, i)) {
 			if (worker == 0)
-				give_routing(s);
+				moert_give(s, i);
 			moert_team_sync(s->team);
 		}
 		if (timed)
@@ -183,8 +162,8 @@ static void run_on_pool(moert_session *s)
 			pool_work w = {s, i, p};
 			s->parallel_for(s->ctx, s->workers, pool_phase, &w);
 		}
-		if (s->args.picks_in)
-			give_routing(s);
+		if (moert_gives(s, i))
+			moert_give(s, i);
 		if (s->trace_ns)
 			s->trace_ns[i] += now_ns() - begin;
 	}
@@ -212,10 +191,7 @@ static void run_group(moert_session *s, group g)
 		run_on_pool(s);
 	if (s->args.losses && g.t1 > g.t0)
 		add_losses(s);
-	if (s->args.picks_out)
-		copy_rows(s, s->picks, s->args.picks_out, false);
-	if (s->args.gates_out)
-		copy_rows(s, s->gates, s->args.gates_out, false);
+	moert_report(s);
 }
 
 /* `size` tokens a group.  Sequences without tokens go with the group that follows them, the
@@ -260,6 +236,7 @@ static int run_call(moert_session *s)
 	for (int64_t i = 0; i < l->nbufs; i++)
 		if (l->bufs[i].role == MOERT_LOSS)
 			s->loss[losses++] = 0;
+	moert_clear_rows(s);
 	s->nseq = MAX(s->args.nseq, 1);
 	if ((error = moert_workspace(s, longest_group(s))))
 		return error;
@@ -271,16 +248,51 @@ static int run_call(moert_session *s)
 	return MOERT_OK;
 }
 
-int moert_run(moert_session *s, const moert_args *args)
+static int read_args(moert_session *s, const moert_args *args)
 {
 	size_t least = offsetof(moert_args, y) + sizeof args->y;
 
+	return moert_read_struct(&s->args, sizeof s->args, least, args) ? run_call(s)
+									: MOERT_ARGS;
+}
+
+int moert_run(moert_session *s, const moert_args *args)
+{
 	if (!s || !args)
 		return MOERT_ARGS;
 	if (atomic_exchange(&s->busy, 1))
 		return MOERT_BUSY;
-	int error = moert_read_struct(&s->args, sizeof s->args, least, args)
-			    ? run_call(s) : MOERT_ARGS;
+	int error = read_args(s, args);
+	atomic_store(&s->busy, 0);
+	return error;
+}
+
+/* The workspace goes from hand to hand. */
+static int run_in(moert_session *s, moert_session *c, const moert_args *args)
+{
+	c->work = s->work;
+	c->work_bytes = s->work_bytes;
+	int error = read_args(c, args);
+	s->work = c->work;
+	s->work_bytes = c->work_bytes;
+	return error;
+}
+
+int moert_run_call(moert_session *s, const char *of, int64_t number,
+		   const moert_args *args)
+{
+	if (!s || !args || !of)
+		return MOERT_ARGS;
+	if (atomic_exchange(&s->busy, 1))
+		return MOERT_BUSY;
+	const moert_layer *l = s->model->layer;
+	int error = MOERT_ARGS;
+	if (number >= 0 && number < l->ncalls && strcmp(l->calls[number].of, of) == 0)
+		error = moert_start_call(s, number);
+	if (!error) {
+		s->calls_of[number]->model = &s->model->calls[number];
+		error = run_in(s, s->calls_of[number], args);
+	}
 	atomic_store(&s->busy, 0);
 	return error;
 }

@@ -67,6 +67,8 @@ static void place(moert_session *s, const moert_step *st, int npieces)
 	}
 	start[experts] = row;
 	rows->n = row;
+	if (s->args.expert_rows)
+		moert_count_rows(s, st);
 }
 
 static void write_rows(moert_session *s, const moert_step *st, int64_t *next, int64_t t0,

@@ -86,11 +86,15 @@ struct moert_model {
 	const void         **copies;    /* experts' tables of [nweights] pointers */
 	moert_expert        *expert;
 	const moert_expert **range;     /* [nranges] */
+	struct moert_model  *calls;     /* [ncalls] other layers on the same weights */
 };
 void moert_release(moert_model *);
 
 /* Two counters a step: items are claimed one after another. */
 typedef struct { _Alignas(64) _Atomic int64_t next[2]; } moert_claims;
+
+/* The buffers of picks and gates, or -1. */
+typedef struct { int64_t picks, gates; } moert_slot;
 
 struct moert_session {
 	moert_model        *model;
@@ -118,12 +122,26 @@ struct moert_session {
 	int64_t            *starts;     /* [nseq + 1] */
 	int64_t            *counts;     /* [workers][largest range] for grouping */
 
+	moert_session     **calls_of;   /* [ncalls] of the model's layers; NULL: not yet */
+
 	/* this call, this group */
 	moert_args          args;
 	int64_t             nseq, t0, s0, s1;
-	int64_t             picks, gates;       /* the buffers, or -1 */
+	moert_slot         *slots;      /* [1 + ncalls] where routing may be given */
 	moert_call          call;
 };
+
+/* routing.c: of slot i as the arguments give it and ask for it: 0 is the layer's own */
+bool          moert_slots(moert_session *);             /* made; false: no memory */
+moert_routing moert_routing_of(const moert_session *, int64_t slot);
+bool          moert_gives(const moert_session *, int64_t step);
+void          moert_give(const moert_session *, int64_t step);
+void          moert_report(const moert_session *);      /* what ran, to the host */
+void          moert_clear_rows(const moert_session *);  /* args.expert_rows */
+void          moert_count_rows(const moert_session *, const moert_step *);
+
+/* session.c: calls_of[number] */
+int  moert_start_call(moert_session *, int64_t number);
 
 /* check.c: the arguments; dense strides are filled in */
 int  moert_check(moert_session *);

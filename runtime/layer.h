@@ -74,7 +74,9 @@ typedef struct {
 	const char *name;
 	int64_t     role, dtype, level, range;
 	int64_t     elems;              /* trailing entries a row */
-	int64_t     given;              /* 1: picks, 2: gates, that may be given or read out */
+	int64_t     given;              /* 1: picks, 2: gates, that may be given or read out;
+					   3 + 2 N, 4 + 2 N: those of call N */
+	int64_t     writer;             /* .. by which step they are written */
 } moert_buf;
 
 /* A weight as kernels read it: plain (row-major, one stream) or panels. */
@@ -131,6 +133,15 @@ typedef struct moert_layer {
 	const moert_weight *weights;
 	const moert_range  *ranges;
 	const moert_step   *steps;
+	int64_t             ncalls;     /* layers that a model calls, in its order */
+	const struct moert_layer_call *calls;
 } moert_layer;
+
+/* A layer of a model, for calls of its own: other buffers and steps on the same weights and
+ * ranges.  Its name is the path of its weights. */
+typedef struct moert_layer_call {
+	const char        *of;          /* the layer's name in the source */
+	const moert_layer *layer;
+} moert_layer_call;
 
 #endif

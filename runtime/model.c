@@ -38,6 +38,22 @@ static bool make_tables(moert_model *m, const moert_places *p)
 	return true;
 }
 
+/* Only the lists of buffers and steps are others. */
+static bool make_calls(moert_model *m)
+{
+	const moert_layer *l = m->layer;
+
+	m->calls = calloc((size_t)l->ncalls + 1, sizeof *m->calls);
+	for (int64_t i = 0; m->calls && i < l->ncalls; i++) {
+		moert_model *c = &m->calls[i];
+		c->layer = l->calls[i].layer;
+		c->trace = m->trace;
+		c->weight = m->weight;
+		c->range = m->range;
+	}
+	return m->calls != NULL;
+}
+
 static int from_memory(moert_model *m, const moert_places *p, moert_weight_fn *get,
 		       void *ctx, moert_why why)
 {
@@ -86,7 +102,7 @@ static int open_layer(const moert_layer *l, const char *path, moert_weight_fn *g
 		error = get ? from_memory(m, &p, get, ctx, why)
 			    : moert_moew_read(l, &p, path, o.flags, &m->image, why);
 	}
-	if (!m || (!error && !make_tables(m, &p)))
+	if (!m || (!error && (!make_tables(m, &p) || !make_calls(m))))
 		error = moert_fail(why, MOERT_MEMORY, "out of memory");
 	moert_unplace(&p);
 	if (error)
@@ -108,6 +124,11 @@ int moert_open_memory(const moert_layer *l, moert_weight_fn *get, void *ctx,
 	return get ? open_layer(l, NULL, get, ctx, options, out) : MOERT_ARGS;
 }
 
+const char *moert_path(const moert_layer *l, int64_t number)
+{
+	return number >= 0 && number < l->ncalls ? l->calls[number].layer->name : NULL;
+}
+
 int64_t moert_bytes(const moert_model *m)
 {
 	return m->bytes;
@@ -122,6 +143,7 @@ void moert_release(moert_model *m)
 	free(m->copies);
 	free(m->expert);
 	free(m->range);
+	free(m->calls);
 	free(m);
 }
 

@@ -56,6 +56,14 @@ typedef struct {
 	void               *ctx;
 } moert_session_options;
 
+/* [T, K] of one layer that a model calls. */
+typedef struct {
+	const int32_t *picks_in;
+	const float   *gates_in;
+	int32_t       *picks_out;
+	float         *gates_out;
+} moert_routing;
+
 typedef struct {
 	size_t         size;
 	const void    *x;               /* [T, H] in the layer's type */
@@ -75,6 +83,9 @@ typedef struct {
 	float         *losses;          /* in declaration order; NULL: not computed */
 	const void *const *inputs;      /* inputs after x, in declaration order, dense */
 	void *const   *outputs;         /* outputs after y; NULL entries: not wanted */
+	const moert_routing *routing;   /* of a model: one for each layer that it calls */
+	int64_t       *expert_rows;     /* rows of each expert, one `experts(..)` after the
+					   other; NULL: not counted */
 } moert_args;
 
 /* A natural weight: [n, k] row-major in the stored type.  range and expert (its number in
@@ -82,6 +93,9 @@ typedef struct {
  * until the next call. */
 typedef const void *moert_weight_fn(void *ctx, const moert_layer *, const char *name,
 				    int64_t range, int64_t expert);
+
+/* The path of its weights; NULL: the model makes no call of that number. */
+const char *moert_path(const moert_layer *, int64_t number);
 
 /* model.c: path is a .moew file; options may be NULL.  On error *model is NULL. */
 int     moert_open(const moert_layer *, const char *path, const moert_options *,
@@ -94,6 +108,9 @@ void    moert_close(moert_model *);     /* NULL is allowed; sessions may still b
 /* session.c, call.c */
 int     moert_start(moert_model *, const moert_session_options *, moert_session **);
 int     moert_run(moert_session *, const moert_args *);
+/* The layer that is call `number` of a model, alone; `of`: its name in the source. */
+int     moert_run_call(moert_session *, const char *of, int64_t number,
+		       const moert_args *);
 void    moert_reset(moert_session *);                   /* forget all states */
 /* Goes on with another model of the same layer, that is with other weights; states stay. */
 int     moert_use(moert_session *, moert_model *);

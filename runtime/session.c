@@ -79,14 +79,6 @@ static bool layer_ok(const moert_layer *l)
 	return true;
 }
 
-static int64_t given_buf(const moert_layer *l, int64_t given)
-{
-	for (int64_t i = 0; i < l->nbufs; i++)
-		if (l->bufs[i].given == given)
-			return i;
-	return -1;
-}
-
 static void *table(int64_t n, size_t size)
 {
 	return calloc((size_t)n + 1, size);
@@ -106,9 +98,8 @@ static bool make_session(moert_session *s)
 	s->calls = table(l->nsteps, sizeof *s->calls);
 	if (s->model->trace)
 		s->trace_ns = table(l->nsteps, sizeof *s->trace_ns);
-	s->picks = given_buf(l, 1);
-	s->gates = given_buf(l, 2);
-	return s->state && s->state_rows && s->base && s->view && s->rows && s->loss &&
+	s->calls_of = table(l->ncalls, sizeof *s->calls_of);
+	return moert_slots(s) && s->calls_of && s->state && s->state_rows && s->base && s->view && s->rows && s->loss &&
 	       s->claims && s->calls && (s->trace_ns || !s->model->trace);
 }
 
@@ -146,10 +137,68 @@ int moert_start(moert_model *m, const moert_session_options *options, moert_sess
 	return error;
 }
 
+static void print_trace(const moert_session *s)
+{
+	const moert_layer *l = s->model->layer;
+
+	for (int64_t i = 0; i < l->nsteps; i++)
+		fprintf(stderr, "moert: %s: %14lld ns  %s\n", l->name,
+			(long long)s->trace_ns[i], l->steps[i].name);
+}
+
+/* All but what the sessions of a model's layers share. */
+static void free_session(moert_session *s)
+{
+	if (!s)
+		return;
+	if (s->trace_ns)
+		print_trace(s);
+	for (int64_t i = 0; s->state && i < s->model->layer->nbufs; i++)
+		free(s->state[i]);
+	free(s->state);
+	free(s->state_rows);
+	free(s->base);
+	free(s->view);
+	free(s->rows);
+	free(s->loss);
+	free(s->claims);
+	free(s->calls);
+	free(s->calls_of);
+	free(s->slots);
+	free(s->trace_ns);
+	free(s);
+}
+
+/* Made when it is called first: with the threads of the model's session, and in its
+ * workspace, as only one of them is at work at a time. */
+int moert_start_call(moert_session *s, int64_t number)
+{
+	moert_model *m = &s->model->calls[number];
+
+	if (s->calls_of[number])
+		return MOERT_OK;
+	if (!layer_ok(m->layer))
+		return MOERT_INTERNAL;
+	moert_session *c = calloc(1, sizeof *c);
+	if (!c)
+		return MOERT_MEMORY;
+	*c = (moert_session){.model = m, .team = s->team, .workers = s->workers,
+			     .parallel_for = s->parallel_for, .ctx = s->ctx};
+	if (!make_session(c)) {
+		free_session(c);
+		return MOERT_MEMORY;
+	}
+	s->calls_of[number] = c;
+	return MOERT_OK;
+}
+
 void moert_reset(moert_session *s)
 {
 	const moert_layer *l = s->model->layer;
 
+	for (int64_t i = 0; i < l->ncalls; i++)
+		if (s->calls_of[i])
+			moert_reset(s->calls_of[i]);
 	for (int64_t i = 0; i < l->nbufs; i++)
 		if (s->state[i])
 			memset(s->state[i], 0,
@@ -172,34 +221,15 @@ int moert_use(moert_session *s, moert_model *m)
 	return MOERT_OK;
 }
 
-static void print_trace(const moert_session *s)
-{
-	const moert_layer *l = s->model->layer;
-
-	for (int64_t i = 0; i < l->nsteps; i++)
-		fprintf(stderr, "moert: %s: %14lld ns  %s\n", l->name,
-			(long long)s->trace_ns[i], l->steps[i].name);
-}
-
 void moert_end(moert_session *s)
 {
 	if (!s)
 		return;
 	moert_team_free(s->team);
-	if (s->trace_ns)
-		print_trace(s);
-	for (int64_t i = 0; s->state && i < s->model->layer->nbufs; i++)
-		free(s->state[i]);
 	moert_unpage(s->work, s->work_bytes);
-	free(s->state);
-	free(s->state_rows);
-	free(s->base);
-	free(s->view);
-	free(s->rows);
-	free(s->loss);
-	free(s->claims);
-	free(s->calls);
-	free(s->trace_ns);
-	moert_release(s->model);
-	free(s);
+	for (int64_t i = 0; s->calls_of && i < s->model->layer->ncalls; i++)
+		free_session(s->calls_of[i]);
+	moert_model *m = s->model;
+	free_session(s);
+	moert_release(m);
 }
