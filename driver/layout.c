@@ -17,8 +17,8 @@ typedef struct {
 	Arena       *arena;             /* of this load alone */
 	Vec(void *)  owned;             /* malloc: what views point into */
 	bool         said;              /* a diagnostic was given */
-	bool         read, mixed;       /* a layout has read tensors, of several types */
-	Dtype        type;              /* of the last of them */
+	bool         mixed;             /* a layout has read tensors of several types */
+	const char  *type;              /* of the last of them; NULL: none yet */
 } Load;
 
 static const char *shape_text(Arena *a, int rank, const int64_t *dim)
@@ -93,6 +93,16 @@ static bool converts(Dtype from, Dtype to)
 	       (is_float(from) && is_float(to));
 }
 
+/* What each byte of a tensor is; NULL: its entries are no bytes. */
+static const double *values_of(Load *x, const TensorInfo *t)
+{
+	double *value = t->value ? NEWN(x->arena, double, 256) : NULL;
+
+	for (unsigned i = 0; value && i < 256; i++)
+		value[i] = t->value(i);
+	return value;
+}
+
 /* The tensor as it lies in the file.  Under the loader's lock. */
 static bool find_tensor(Load *x, Loc at, const char *name, Dtype to, View *v)
 {
@@ -110,7 +120,9 @@ static bool find_tensor(Load *x, Loc at, const char *name, Dtype to, View *v)
 			     "%s, but `%s` is stored as %s, which moec does not read "
 			     "into %s",
 			     wanted(x), name, t->type, dtype_info[to].name);
-	*v = (View){.dtype = t->dtype, .rank = t->rank};
+	*v = (View){.dtype = t->dtype, .rank = t->rank,
+		    .type = t->value ? t->type : dtype_info[t->dtype].name,
+		    .value = values_of(x, t)};
 	memcpy(v->dim, t->dims, sizeof v->dim);
 	v->data = checkpoint_data(x->l->from, x->l->diag, t);
 	x->said |= !v->data;
@@ -141,7 +153,7 @@ static void *allocate(Load *x, int64_t n, size_t size)
 /* Into memory of our own, row-major. */
 static bool flatten(Load *x, View *v)
 {
-	void *to = allocate(x, view_entries(v), entry_size(v->dtype));
+	void *to = allocate(x, view_entries(v), view_size(v));
 
 	if (!to)
 		return false;
@@ -164,21 +176,20 @@ static bool reshape_view(Load *x, const Type *t, View *v)
 }
 
 /* A view, if the value is one.  False: it must be evaluated, or x->said. */
-static bool view_of(Load *x, const Value *value, View *v)
+static bool view_of(Load *x, const Value *value, Dtype to, View *v)
 {
 	const Op *op = value->def;
 
 	if (!op)
 		return false;
 	if (op->kind == OP_tensor)
-		return tensor_view(x, op->loc, attr_get_str(op, "name", ""),
-				   x->p->type.dtype, v) &&
+		return tensor_view(x, op->loc, attr_get_str(op, "name", ""), to, v) &&
 		       v->rank == value->type.rank &&
 		       memcmp(v->dim, value->type.dim,
 			      (size_t)v->rank * sizeof *v->dim) == 0;
 	if (op->kind != OP_slice && op->kind != OP_transpose && op->kind != OP_reshape)
 		return false;
-	if (!view_of(x, op->args[0], v))
+	if (!view_of(x, op->args[0], to, v))
 		return false;
 	return op->kind == OP_slice     ? view_slice(op, v)
 	     : op->kind == OP_transpose ? view_transpose(v)
@@ -198,25 +209,25 @@ static void tame(const Type *t, int64_t n, void *data)
 			choice[i] = -1;
 }
 
-static void convert(Dtype from, const char *in, Dtype to, char *out, int64_t n)
+static void convert(const View *v, Dtype to, char *out, int64_t n)
 {
 	double x[BLOCK];
 
 	for (int64_t i = 0; i < n; i += BLOCK) {
 		int64_t m = MIN(BLOCK, n - i);
-		load_doubles(from, in + (size_t)i * entry_size(from), m, x);
+		view_doubles(v, i, m, x);
 		store_doubles(to, x, m, out + (size_t)i * entry_size(to));
 	}
 }
 
-static void note_conversion(Load *x, Dtype from)
+static void note_conversion(Load *x, const char *from)
 {
 	pthread_mutex_lock(&x->l->lock);
 	if (!x->l->noted)
 		diag_perf(x->l->diag, x->p->loc,
 			  "%s, the checkpoint stores %s: such weights "
 			  "are converted while they are read",
-			  wanted(x), dtype_info[from].name);
+			  wanted(x), from);
 	x->l->noted = true;
 	pthread_mutex_unlock(&x->l->lock);
 }
@@ -226,19 +237,21 @@ static const void *settle(Load *x, const Type *t, View v)
 {
 	int64_t n = view_entries(&v);
 	bool tamed = t->dtype == DT_index || t->dtype == DT_bool;
-	bool same = v.dtype == t->dtype || (t->dtype == DT_index && v.dtype == DT_i32);
-	bool aligned = (uintptr_t)v.data % entry_size(v.dtype) == 0;
+	bool same = !v.value && (v.dtype == t->dtype ||
+				 (t->dtype == DT_index && v.dtype == DT_i32));
+	bool aligned = (uintptr_t)v.data % view_size(&v) == 0;
 
 	if ((!view_contiguous(&v) || !aligned || (same && tamed)) && !flatten(x, &v))
 		return NULL;
-	if (tamed)
-		tame(t, n, (void *)v.data);
-	if (same)
-		return v.data;
-	note_conversion(x, v.dtype);
-	char *to = allocate(x, n, entry_size(t->dtype));
-	if (to)
-		convert(v.dtype, v.data, t->dtype, to, n);
+	char *to = (char *)v.data;
+	if (!same) {
+		note_conversion(x, v.type);
+		to = allocate(x, n, entry_size(t->dtype));
+		if (to)
+			convert(&v, t->dtype, to, n);
+	}
+	if (to && tamed)
+		tame(t, n, to);
 	return to;
 }
 
@@ -259,14 +272,29 @@ static bool fits(Load *x, Loc at, const View *v, const char *given)
 	return false;
 }
 
+/* A view as the parameter.  Small floats without their scales would be other weights. */
+static const void *take(Load *x, Loc at, View v, const char *given)
+{
+	if (!fits(x, at, &v, given))
+		return NULL;
+	if (!v.value || !is_float(v.dtype))
+		return settle(x, &x->p->type, v);
+	pthread_mutex_lock(&x->l->lock);
+	wrong(x, E_tensor_type, at, "%s; it is stored as %s and read without its scales",
+	      wanted(x), v.type);
+	diag_fix(x->l->diag, "write `\"..\" * blockwise(..)`; if it has none, `1 * \"..\"`");
+	pthread_mutex_unlock(&x->l->lock);
+	return NULL;
+}
+
 static const void *load_by_path(Load *x)
 {
 	const char *name = path_of(x->arena, x->p, x->expert);
 	View v;
 
-	return tensor_view(x, x->p->loc, name, x->p->type.dtype, &v) &&
-	       fits(x, x->p->loc, &v, arena_printf(x->arena, "the file's `%s`", name))
-		? settle(x, &x->p->type, v) : NULL;
+	if (!tensor_view(x, x->p->loc, name, x->p->type.dtype, &v))
+		return NULL;
+	return take(x, x->p->loc, v, arena_printf(x->arena, "the file's `%s`", name));
 }
 
 /* What the op `tensor` reads while a layout is evaluated. */
@@ -277,9 +305,8 @@ static const void *tensor_for_eval(void *ctx, const char *name, const Type *t)
 
 	if (!tensor_view(x, x->p->loc, name, t->dtype, &v))
 		return NULL;
-	x->mixed = x->mixed || (x->read && v.dtype != x->type);
-	x->read = true;
-	x->type = v.dtype;
+	x->mixed = x->mixed || (x->type && v.type != x->type);
+	x->type = v.type;
 	if (v.rank == t->rank &&
 	    memcmp(v.dim, t->dim, (size_t)v.rank * sizeof *v.dim) == 0)
 		return settle(x, t, v);
@@ -305,9 +332,9 @@ static const void *evaluate(Load *x, const Fn *fn, Loc at)
 	memcpy(v.dim, y->type.dim, sizeof y->type.dim);
 	if (!fits(x, at, &v, "the layout gives"))
 		return NULL;
-	/* what is made of tensors of several types, quantised ones say, has none of its own */
-	if (x->read && !x->mixed && x->type != x->p->type.dtype && is_float(x->type) &&
-	    is_float(x->p->type.dtype))
+	/* what is made of tensors of several types has none of its own */
+	if (x->type && !x->mixed && is_float(x->p->type.dtype) &&
+	    strcmp(x->type, dtype_info[x->p->type.dtype].name) != 0)
 		note_conversion(x, x->type);
 	void *to = allocate(x, y->n, entry_size(x->p->type.dtype));
 	if (!to)
@@ -316,6 +343,45 @@ static const void *evaluate(Load *x, const Fn *fn, Loc at)
 	if (x->p->type.dtype == DT_index)
 		tame(&x->p->type, y->n, to);
 	return to;
+}
+
+/* An operand of load_expanded: contiguous, of the op's own type. */
+static bool operand_view(Load *x, const Value *value, View *v)
+{
+	if (value->def && value->def->kind == OP_cast && value->type.dtype == DT_f32)
+		value = value->def->args[0];    /* of a smaller float: its numbers stay */
+	return view_of(x, value, value->type.dtype, v) &&
+	       (view_contiguous(v) || flatten(x, v));
+}
+
+/* A quantised weight times its scales: the same as evaluating it, but quick.  NULL:
+ * another layout, or x->said. */
+static const void *load_expanded(Load *x, Loc at, const Value *result)
+{
+	const Op *op = result->def, *blocks = op->kind == OP_mul ? op->args[1]->def : op;
+	bool mxfp4 = op->kind == OP_mxfp4;
+	Dtype to = x->p->type.dtype;
+	View w, scales, y = {.rank = result->type.rank};
+
+	if (!mxfp4 && (op->kind != OP_mul || !blocks || blocks->kind != OP_blockwise ||
+		       result->type.rank != 2 ||
+		       !shape_equal(&op->args[0]->type, &result->type) ||
+		       !shape_equal(&op->args[1]->type, &result->type)))
+		return NULL;
+	memcpy(y.dim, result->type.dim, sizeof result->type.dim);
+	if (!operand_view(x, op->args[0], &w) ||
+	    !operand_view(x, mxfp4 ? op->args[1] : blocks->args[0], &scales) ||
+	    (mxfp4 && (!w.value || !scales.value)) ||
+	    !fits(x, at, &y, "the layout gives"))
+		return NULL;
+	void *out = allocate(x, view_entries(&y), entry_size(to));
+	note_conversion(x, w.type);
+	if (out && mxfp4)
+		expand_mxfp4(&w, &scales, to, out);
+	else if (out)
+		expand_scaled(&w, &scales, attr_get_int(blocks, "a", 1),
+			      attr_get_int(blocks, "b", 1), to, out);
+	return out;
 }
 
 static const void *load_by_function(Load *x)
@@ -332,10 +398,10 @@ static const void *load_by_function(Load *x)
 	if (result->def && result->type.dtype == x->p->type.dtype &&
 	    (result->def->kind == OP_cast || result->def->kind == OP_index))
 		result = result->def->args[0];  /* what settle() does anyway */
-	if (view_of(x, result, &v))
-		return fits(x, at, &v, "the layout gives") ? settle(x, &x->p->type, v)
-							   : NULL;
-	return x->said ? NULL : evaluate(x, fn, at);
+	if (view_of(x, result, x->p->type.dtype, &v))
+		return take(x, at, v, "the layout gives");
+	const void *data = x->said || !result->def ? NULL : load_expanded(x, at, result);
+	return data || x->said ? data : evaluate(x, fn, at);
 }
 
 const void *load_param(Loader *l, const Param *p, int64_t expert, void **owned)

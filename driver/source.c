@@ -119,8 +119,7 @@ static bool read_config(Source *s, const char *folder)
 	return s->fe.config != NULL;
 }
 
-static bool find_tensor(void *ctx, const char *name, Dtype *dtype, int *rank,
-			int64_t *dims)
+static bool find_tensor(void *ctx, const char *name, FeTensor *tensor)
 {
 	Source *s = ctx;
 	bool bad = false;
@@ -128,9 +127,8 @@ static bool find_tensor(void *ctx, const char *name, Dtype *dtype, int *rank,
 
 	if (!t || t->rank > MAX_RANK)
 		return false;
-	*dtype = t->dtype;
-	*rank = t->rank;
-	memcpy(dims, t->dims, (size_t)t->rank * sizeof *dims);
+	*tensor = (FeTensor){t->dtype, t->value != NULL, t->rank, {0}};
+	memcpy(tensor->dims, t->dims, sizeof tensor->dims);
 	return true;
 }
 
@@ -183,10 +181,10 @@ static bool open_moe(Source *s, const char *path)
 
 	s->fe.file = path;
 	s->fe.text = fe_read(job->arena, job->diag, path);
-	if (!fe_contents(job->arena, diag_new(job->arena, NULL), path, s->fe.text, &c))
-		return fe_check(job->arena, job->diag, &s->fe); /* says what else is wrong */
 	if (!s->fe.text)
 		return false;
+	if (!fe_contents(job->arena, diag_new(job->arena, NULL), path, s->fe.text, &c))
+		return fe_check(job->arena, job->diag, &s->fe); /* says what else is wrong */
 	bool layer = c.layers.n > 0 && !job->opt->layer;
 	for (int i = 0; job->opt->layer && i < c.layers.n; i++)
 		layer = layer || strcmp(c.layers.at[i], job->opt->layer) == 0;

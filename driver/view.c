@@ -11,6 +11,11 @@ size_t entry_size(Dtype d)
 	return (size_t)dtype_info[d].bits / 8;
 }
 
+size_t view_size(const View *v)
+{
+	return v->value ? 1 : entry_size(v->dtype);
+}
+
 void view_row_major(View *v)
 {
 	int64_t n = 1;
@@ -64,7 +69,7 @@ static void copy_rows(const char *from, const int64_t dim[2], const int64_t stri
 /* Row-major entries of the view into `to`, which has its type. */
 void view_copy(const View *v, void *to)
 {
-	size_t size = entry_size(v->dtype);
+	size_t size = view_size(v);
 	int64_t at[8] = {0}, matrices = 1;
 	int outer = MAX(v->rank - 2, 0);
 	int64_t dim[2] = {v->rank > 1 ? v->dim[outer] : 1,
@@ -86,6 +91,17 @@ void view_copy(const View *v, void *to)
 	}
 }
 
+void view_doubles(const View *v, int64_t from, int64_t n, double *to)
+{
+	const char *data = v->data + (size_t)from * view_size(v);
+
+	if (v->value)
+		for (int64_t i = 0; i < n; i++)
+			to[i] = v->value[(unsigned char)data[i]];
+	else
+		load_doubles(v->dtype, data, n, to);
+}
+
 bool view_slice(const Op *op, View *v)
 {
 	const Attr *start = attr_find(op, "start"), *size = attr_find(op, "size");
@@ -96,7 +112,7 @@ bool view_slice(const Op *op, View *v)
 		if (i >= v->rank || size->is[i] < 1 || start->is[i] < 0 ||
 		    end >= v->dim[i])
 			return false;
-		v->data += start->is[i] * v->stride[i] * (int64_t)entry_size(v->dtype);
+		v->data += start->is[i] * v->stride[i] * (int64_t)view_size(v);
 		v->stride[i] *= step->is[i];
 		v->dim[i] = size->is[i];
 	}
@@ -117,9 +133,10 @@ bool view_transpose(View *v)
 /* [1, n, k] to [n, k] and back: the usual reshape, and free. */
 bool view_drop_ones(const Type *t, View *v)
 {
-	View to = {.data = v->data, .dtype = v->dtype, .rank = t->rank};
+	View to = *v;
 	int from = 0;
 
+	to.rank = t->rank;
 	for (int i = 0; i < t->rank; i++) {
 		to.dim[i] = t->dim[i];
 		to.stride[i] = 1;

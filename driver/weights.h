@@ -28,18 +28,28 @@ void     weights_close(Weights *);
 typedef struct {
 	const char *data;               /* may be unaligned */
 	Dtype       dtype;
+	const char *type;               /* what messages call it */
+	const double *value;            /* NULL, or the entries are bytes: what each is */
 	int         rank;
 	int64_t     dim[8], stride[8];  /* in entries */
 } View;
 size_t  entry_size(Dtype);
+size_t  view_size(const View *);        /* bytes of an entry */
 int64_t view_entries(const View *);
 void    view_row_major(View *);         /* sets the strides */
 bool    view_contiguous(const View *);
 void    view_copy(const View *, void *to);      /* row-major */
+/* Entries of a contiguous view. */
+void    view_doubles(const View *, int64_t from, int64_t n, double *to);
 /* Each changes the view as the op does; false: it does not fit. */
 bool    view_slice(const Op *, View *);
 bool    view_transpose(View *);
 bool    view_drop_ones(const Type *, View *);   /* [1, n, k] to [n, k] and back */
+
+/* expand.c: quantised weights multiplied out, entries of type `to`; all contiguous. */
+void    expand_scaled(const View *w, const View *scales, int64_t a, int64_t b, Dtype to,
+		      void *out);
+void    expand_mxfp4(const View *blocks, const View *scales, Dtype to, void *out);
 
 /* The name that a weight has in a file of its own. */
 const char *path_of(Arena *, const Param *, int64_t expert);

@@ -61,7 +61,7 @@ static const Builtin builtins[] = {
 	{"uniform",   do_random,    OP_uniform,   0, 3, {"shape", "low", "high", "over"}},
 	{"normal",    do_random,    OP_normal,    0, 1, {"shape", "over"}},
 	{"blockwise", do_blockwise, OP_blockwise, 3, 3, {"s", "a", "b"}},
-	{"mxfp4",     do_mxfp4,     OP_tensor,    2, 2, {"blocks", "scales"}},
+	{"mxfp4",     do_mxfp4,     OP_mxfp4,     2, 2, {"blocks", "scales"}},
 	{"nibbles",   do_mxfp4,     OP_tensor,    2, 2, {"v", "zero"}},
 	{"require",   do_require,   OP_const,     2, 2, {"c", "text"}},
 };

@@ -90,11 +90,21 @@ Val do_random(Elab *e, Args *a)
 			     a->call);
 }
 
+/* Weights are expanded while they are read, by no compiled code. */
+static bool in_weights(Elab *e, const Args *a)
+{
+	if (!e->frame->layout)
+		say(e, E_misplaced_word, a->call->loc, NULL, "%s() stands in `weights` only",
+		    a->name);
+	return e->frame->layout;
+}
+
 Val do_blockwise(Elab *e, Args *a)
 {
 	Val v = {.kind = V_BLOCKS};
 
-	if (!need_int(e, a->arg[1], a->node[1]->loc, "a block's height", 1, MAX_DIM,
+	if (!in_weights(e, a) ||
+	    !need_int(e, a->arg[1], a->node[1]->loc, "a block's height", 1, MAX_DIM,
 		      &v.rows) ||
 	    !need_int(e, a->arg[2], a->node[2]->loc, "a block's width", 1, MAX_DIM,
 		      &v.cols))
@@ -103,16 +113,37 @@ Val do_blockwise(Elab *e, Args *a)
 	return v.v ? v : val_poison();
 }
 
-/* Both arguments are looked up first: left of `??` a missing one decides. */
+/* Both tensors are looked up first: left of `??` a missing one decides. */
 Val do_mxfp4(Elab *e, Args *a)
 {
+	Value *x[2];
+
+	if (!in_weights(e, a))
+		return val_poison();
 	for (int i = 0; i < 2; i++)
-		if (a->arg[i].kind == V_STR &&
-		    !as_tensor(e, a->arg[i], DT_f32, 0, a->call->loc))
+		if (!(x[i] = as_tensor(e, a->arg[i], DT_i32, 0, a->call->loc)))
 			return val_poison();
-	say(e, E_not_supported, a->call->loc, NULL,
-	    "weights stored as %s are not read yet", a->name);
-	return val_poison();
+	if (a->op != OP_mxfp4) {
+		say(e, E_not_supported, a->call->loc, NULL,
+		    "weights stored as %s are not read yet", a->name);
+		return val_poison();
+	}
+	Type t = x[0]->type, s = x[1]->type;
+	bool fits = t.rank >= 2 && s.rank == t.rank - 1 && t.dim[t.rank - 1] == 16 &&
+		    t.dtype == DT_i32 && s.dtype == DT_i32 &&
+		    t.dim[t.rank - 2] <= MAX_DIM / 32;
+	for (int i = 0; i < s.rank; i++)
+		fits = fits && s.dim[i] == t.dim[i];
+	if (!fits) {
+		say(e, E_block_scales, a->call->loc, NULL,
+		    "mxfp4() takes U8 tensors, [.., n, 16] and [.., n], not %s and %s",
+		    type_words(e, &t), type_words(e, &s));
+		return val_poison();
+	}
+	t.dtype = DT_f32;
+	t.rank--;
+	t.dim[t.rank - 1] *= 32;
+	return val_ir(op_typed(e, op_start(e, OP_mxfp4, 2, x, 1, a->call->loc), t));
 }
 
 Val do_require(Elab *e, Args *a)

@@ -41,9 +41,7 @@ static bool usable(Dtype d, Dtype *out)
 static bool tensor_type(Elab *e, const Node *n, Dtype *out)
 {
 	const FeTensors *t = e->opt->tensors;
-	Dtype d;
-	int rank;
-	int64_t dims[8];
+	FeTensor tensor;
 
 	if (!n)
 		return false;
@@ -51,9 +49,10 @@ static bool tensor_type(Elab *e, const Node *n, Dtype *out)
 		Val v = eval(e, n);
 		const char *prefix = e->layer->layout_prefix;
 		return v.kind == V_STR && prefix &&
-		       t->find(t->ctx, arena_printf(e->a, "%s%s", prefix, v.s), &d, &rank,
-			       dims) &&
-		       d < DT_COUNT && usable(d, out);
+		       t->find(t->ctx, arena_printf(e->a, "%s%s", prefix, v.s),
+			       &tensor) &&
+		       tensor.dtype < DT_COUNT && !tensor.expanded &&
+		       usable(tensor.dtype, out);
 	}
 	for (int i = 0; i < n->nkids; i++)
 		if (tensor_type(e, n->kids[i], out))

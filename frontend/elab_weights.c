@@ -93,30 +93,28 @@ Value *layout_tensor(Elab *e, const char *name, Loc loc)
 	const FeTensors *t = e->opt->tensors;
 	Layer *l = e->layer;
 	Type type = {.level = LV_ONCE};
-	Dtype d;
-	int rank = 0;
-	int64_t dims[8];
+	FeTensor tensor = {0};
 
 	if (!l->layout_prefix)
 		return NULL;
 	const char *full = arena_printf(e->a, "%s%s", l->layout_prefix, name);
-	if (!t || !t->find(t->ctx, full, &d, &rank, dims)) {
+	if (!t || !t->find(t->ctx, full, &tensor)) {
 		if (e->probe)
 			e->absent = true;
 		else
 			say_missing(e, full, loc);
 		return NULL;
 	}
-	if (d >= DT_COUNT || rank > MAX_RANK || rank < 0) {
+	if (tensor.dtype >= DT_COUNT || tensor.rank > MAX_RANK || tensor.rank < 0) {
 		say(e, E_tensor_type, loc, NULL,
 		    "`%s` is of a type or shape that moec does not read", full);
 		return NULL;
 	}
-	type.dtype = d;
-	type.rank = rank;
-	for (int i = 0; i < rank; i++) {
-		type.dim[i] = dims[i];
-		if (dims[i] < 1) {
+	type.dtype = tensor.dtype;
+	type.rank = tensor.rank;
+	for (int i = 0; i < tensor.rank; i++) {
+		type.dim[i] = tensor.dims[i];
+		if (tensor.dims[i] < 1) {
 			say(e, E_layout, loc, NULL, "`%s` has an empty axis", full);
 			return NULL;
 		}

@@ -8,10 +8,16 @@
 #include <jansson.h>
 
 /* The checkpoint as the frontend sees it: which tensors there are.  NULL members: none. */
+typedef struct {
+	Dtype   dtype;                  /* DT_COUNT: of a type that is not read */
+	bool    expanded;               /* stored smaller, read as dtype */
+	int     rank;
+	int64_t dims[8];
+} FeTensor;
 typedef struct FeTensors {
 	void *ctx;
 	/* false: no such tensor */
-	bool (*find)(void *ctx, const char *name, Dtype *, int *rank, int64_t *dims);
+	bool (*find)(void *ctx, const char *name, FeTensor *);
 	int  nfiles;                    /* for messages: "in none of the 4 files" */
 } FeTensors;
 

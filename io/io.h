@@ -32,13 +32,15 @@ void        file_unmap(const void *, uint64_t size);
  * must be plain file names inside the folder.  Headers are checked whole: every tensor's
  * bytes equal its shape's, no overlap, no hole, no duplicate, no unknown type. */
 typedef struct Checkpoint Checkpoint;
+typedef double ByteValue(unsigned byte);
 typedef struct {
 	const char *name;
 	const char *file;               /* the shard it lies in */
 	int         rank;
 	int64_t     dims[8];
 	const char *type;               /* as in the file: F32, BF16, F8_E4M3, .. */
-	Dtype       dtype;              /* DT_COUNT where moec has no such type yet */
+	Dtype       dtype;              /* as what it is read; DT_COUNT: not at all */
+	ByteValue  *value;              /* NULL: entries of dtype; else bytes, each this */
 	uint64_t    offset, bytes;      /* in the file */
 } TensorInfo;
 Checkpoint *checkpoint_open(Arena *, Diag *, const char *path);

@@ -7,6 +7,7 @@
  * overlap, no hole, nothing behind the last one.  So an offset that passed here is inside
  * the file. */
 #include "io.h"
+#include "../ir/eval.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,15 +15,41 @@
 
 enum { MAX_HEADER = 100000000 };
 
-/* Every type of the format, as of safetensors 0.8; moec reads those that dtypes.def
- * names. */
-static const struct { const char *name; unsigned bits; } types[] = {
-	{"BOOL", 8},        {"F4", 4},           {"F6_E2M3", 6},     {"F6_E3M2", 6},
-	{"U8", 8},          {"I8", 8},           {"F8_E5M2", 8},     {"F8_E4M3", 8},
-	{"F8_E8M0", 8},     {"F8_E4M3FNUZ", 8},  {"F8_E5M2FNUZ", 8}, {"I16", 16},
-	{"U16", 16},        {"F16", 16},         {"BF16", 16},       {"I32", 32},
-	{"U32", 32},        {"F32", 32},         {"C64", 64},        {"F64", 64},
-	{"I64", 64},        {"U64", 64},
+static double whole(unsigned byte)
+{
+	return byte;
+}
+
+/* Every type of the format, as of safetensors 0.8.  moec reads those that dtypes.def
+ * names as they are, and those that have a value here byte by byte, as `dtype`. */
+static const struct {
+	const char *name;
+	unsigned    bits;
+	ByteValue  *value;
+	Dtype       dtype;
+} types[] = {
+	{"BOOL",        8,  NULL,       DT_COUNT},
+	{"F4",          4,  NULL,       DT_COUNT},
+	{"F6_E2M3",     6,  NULL,       DT_COUNT},
+	{"F6_E3M2",     6,  NULL,       DT_COUNT},
+	{"U8",          8,  whole,      DT_i32},
+	{"I8",          8,  NULL,       DT_COUNT},
+	{"F8_E5M2",     8,  e5m2_value, DT_f32},
+	{"F8_E4M3",     8,  e4m3_value, DT_f32},
+	{"F8_E8M0",     8,  e8m0_value, DT_f32},
+	{"F8_E4M3FNUZ", 8,  NULL,       DT_COUNT},
+	{"F8_E5M2FNUZ", 8,  NULL,       DT_COUNT},
+	{"I16",         16, NULL,       DT_COUNT},
+	{"U16",         16, NULL,       DT_COUNT},
+	{"F16",         16, NULL,       DT_COUNT},
+	{"BF16",        16, NULL,       DT_COUNT},
+	{"I32",         32, NULL,       DT_COUNT},
+	{"U32",         32, NULL,       DT_COUNT},
+	{"F32",         32, NULL,       DT_COUNT},
+	{"C64",         64, NULL,       DT_COUNT},
+	{"F64",         64, NULL,       DT_COUNT},
+	{"I64",         64, NULL,       DT_COUNT},
+	{"U64",         64, NULL,       DT_COUNT},
 };
 
 typedef struct {
@@ -65,7 +92,8 @@ static bool read_type(Reader *r, const char *name, const json_t *j, TensorInfo *
 			continue;
 		t->type = types[i].name;
 		*bits = types[i].bits;
-		t->dtype = DT_COUNT;
+		t->value = types[i].value;
+		t->dtype = types[i].dtype;
 		for (int k = 0; k < DT_COUNT; k++)
 			if (strcmp(dtype_info[k].safetensors, s) == 0)
 				t->dtype = (Dtype)k;

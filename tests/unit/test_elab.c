@@ -246,7 +246,7 @@ static void test_families(void)
 }
 
 /* One checkpoint with scales, one without. */
-static bool find_tensor(void *ctx, const char *name, Dtype *d, int *rank, int64_t *dims)
+static bool find_tensor(void *ctx, const char *name, FeTensor *t)
 {
 	static const struct {
 		const char *name;
@@ -262,9 +262,8 @@ static bool find_tensor(void *ctx, const char *name, Dtype *d, int *rank, int64_
 		if (strcmp(all[i].name, name) != 0 ||
 		    (all[i].scaled >= 0 && all[i].scaled != *(int *)ctx))
 			continue;
-		*d = DT_f32;
-		*rank = all[i].rank;
-		memcpy(dims, all[i].dims, sizeof all[i].dims);
+		*t = (FeTensor){.dtype = DT_f32, .rank = all[i].rank};
+		memcpy(t->dims, all[i].dims, sizeof all[i].dims);
 		return true;
 	}
 	return false;

@@ -39,7 +39,7 @@ static char *with_ending(Arena *a, const char *moe, const char *ending)
 }
 
 /* The checkpoint of a test: a text of tensors. */
-static bool find_tensor(void *ctx, const char *name, Dtype *d, int *rank, int64_t *dims)
+static bool find_tensor(void *ctx, const char *name, FeTensor *t)
 {
 	size_t n = strlen(name);
 
@@ -50,14 +50,13 @@ static bool find_tensor(void *ctx, const char *name, Dtype *d, int *rank, int64_
 		if (strncmp(s, name, n) != 0 ||
 		    sscanf(s + n, " %15s%n", type, &used) != 1)
 			continue;
-		*d = DT_COUNT;
+		*t = (FeTensor){.dtype = DT_COUNT};
 		for (int i = 0; i < DT_COUNT; i++)
 			if (strcmp(dtype_info[i].name, type) == 0)
-				*d = (Dtype)i;
-		*rank = 0;
-		for (s += n + used; *rank < 8 && *s == ' '; s += more)
-			if (sscanf(s, " %jd%n", (intmax_t *)&dims[*rank], &more) == 1)
-				++*rank;
+				t->dtype = (Dtype)i;
+		for (s += n + used; t->rank < 8 && *s == ' '; s += more)
+			if (sscanf(s, " %jd%n", (intmax_t *)&t->dims[t->rank], &more) == 1)
+				t->rank++;
 			else
 				break;
 		return true;

@@ -3,6 +3,7 @@
  */
 // libs: io
 #include "../../driver/weights.c"
+#include "../../driver/expand.c"
 #include "../../driver/layout.c"
 #include "../../driver/view.c"
 #include "files.h"
