@@ -39,9 +39,7 @@ typedef struct {
 	int         n;
 	const void **inputs;            /* of this call, from the second on */
 	void      **outputs;
-	int32_t    *picks;
-	int64_t     k;
-	int64_t    *scratch;
+	int64_t    *expert_rows;
 	moert_args  args;
 } Calls;
 
@@ -118,15 +116,11 @@ static void make_outputs(const Runner *r, Arena *a, Calls *c)
 		if (b->role == MOERT_OUTPUT)
 			c->outputs[n++] = arena_array(a, rows * (size_t)b->elems,
 						      entry_bytes((Dtype)b->dtype));
-		if (b->given == 1) {
-			c->k = b->elems;
-			c->picks = NEWN(a, int32_t, (size_t)(c->tokens * b->elems));
-		}
 	}
-	c->scratch = NEWN(a, int64_t, (size_t)l->experts + 1);
+	c->expert_rows = NEWN(a, int64_t, (size_t)expert_row_count(l) + 1);
 	c->args = (moert_args){.size = sizeof c->args, .tokens = c->tokens,
 			       .y = c->outputs[0], .outputs = c->outputs + 1,
-			       .inputs = c->inputs, .picks_out = c->picks};
+			       .inputs = c->inputs, .expert_rows = c->expert_rows};
 }
 
 /* One call with the next tokens and the next weights; its time, or -1. */
@@ -191,8 +185,7 @@ static bool time_calls(Runner *r, Calls *c, BenchRow *row)
 		if ((ms[n] = call_once(r, c)) < 0)
 			return false;
 		sum += ms[n++];
-		call_cost(r->layer.layer, c->tokens, c->picks, c->k, c->scratch, &bytes,
-			  &flops);
+		call_cost(r->layer.layer, c->tokens, c->expert_rows, &bytes, &flops);
 		row->bytes += bytes;
 		row->flops += flops;
 		if (sum - probed > BETWEEN_MS) {

@@ -27,9 +27,11 @@ void bench_head(const Bench *);
 void bench_row(const BenchRow *);
 bool bench_json(const Job *, const Bench *);
 
-/* bench_cost.c: what a call with these picks must do at least */
-void   call_cost(const moert_layer *, int64_t tokens, const int32_t *picks, int64_t k,
-		 int64_t *scratch, double *bytes, double *flops);
+/* bench_cost.c: what a call must do at least, its experts having had these rows (those of
+ * moert_args) */
+void    call_cost(const moert_layer *, int64_t tokens, const int64_t *expert_rows,
+		  double *bytes, double *flops);
+int64_t expert_row_count(const moert_layer *);
 double stored_bytes(const moert_layer *);
 /* The type that most weights have. */
 Dtype  weights_dtype(const moert_layer *);

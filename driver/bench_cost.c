@@ -3,8 +3,6 @@
  * weights of the distinct experts it touches, and the contractions of its rows. */
 #include "bench.h"
 
-#include <string.h>
-
 /* Without padding. */
 static double copy_bytes(const moert_weight *w)
 {
@@ -39,36 +37,53 @@ Dtype weights_dtype(const moert_layer *l)
 	return (Dtype)most;
 }
 
-/* rows[e]: how many rows expert e has. */
-static void count_rows(const int32_t *picks, int64_t n, int64_t experts, int64_t *rows)
+int64_t expert_row_count(const moert_layer *l)
 {
-	memset(rows, 0, (size_t)experts * sizeof *rows);
-	for (int64_t i = 0; i < n; i++)
-		if (picks[i] >= 0 && picks[i] < experts)
-			rows[picks[i]]++;
+	int64_t n = 0;
+
+	for (int64_t i = 0; i < l->nsteps; i++)
+		if (l->steps[i].kind == MOERT_GROUP)
+			n += l->ranges[l->steps[i].range].count;
+	return n;
 }
 
-void call_cost(const moert_layer *l, int64_t tokens, const int32_t *picks, int64_t k,
-	       int64_t *scratch, double *bytes, double *flops)
+/* The rows of a range as they are in front of step `end`: those of the grouping before it. */
+static const int64_t *rows_of(const moert_layer *l, int64_t end, int64_t range,
+			      const int64_t *expert_rows)
+{
+	const int64_t *found = NULL;
+
+	for (int64_t i = 0; i < end; i++) {
+		const moert_step *st = &l->steps[i];
+		if (st->kind != MOERT_GROUP)
+			continue;
+		if (st->range == range)
+			found = expert_rows;
+		expert_rows += l->ranges[st->range].count;
+	}
+	return found;
+}
+
+void call_cost(const moert_layer *l, int64_t tokens, const int64_t *expert_rows,
+	       double *bytes, double *flops)
 {
 	*bytes = *flops = 0;
-	if (picks)
-		count_rows(picks, tokens * k, l->experts, scratch);
 	for (int64_t i = 0; i < l->nsteps; i++) {
 		const moert_step *st = &l->steps[i];
 		if (st->kind != MOERT_CONTRACT || st->loss_only)
 			continue;
 		const moert_weight *w = &l->weights[st->weight];
 		int64_t rows = st->over == MOERT_TOKEN ? tokens : 1, touched = 1;
-		if (w->range >= 0 && picks) {
-			const moert_range *r = &l->ranges[w->range];
+		const int64_t *of = st->over != MOERT_ROW ? NULL
+				    : rows_of(l, i, st->range, expert_rows);
+		if (of) {
 			rows = touched = 0;
-			for (int64_t e = r->first; e < r->first + r->count; e++) {
-				rows += scratch[e];
-				touched += scratch[e] > 0;
+			for (int64_t e = 0; e < l->ranges[st->range].count; e++) {
+				rows += of[e];
+				touched += of[e] > 0;
 			}
 		}
-		*bytes += copy_bytes(w) * (double)touched;
+		*bytes += copy_bytes(w) * (double)(w->range < 0 ? 1 : touched);
 		*flops += 2.0 * (double)rows * (double)(w->n * w->k * w->nstreams);
 	}
 }

@@ -33,28 +33,36 @@ static bool same_set(const int32_t *a, const int32_t *b, int64_t k)
 	return memcmp(x, y, (size_t)k * sizeof *x) == 0;
 }
 
-typedef struct { int64_t other, wrong; bool slots; } Routing;
+/* Over all layers of a model: tokens that were routed, those with another set of experts,
+ * those of them where that is wrong, and whether any slot differs at all. */
+typedef struct { int64_t tokens, other, wrong; bool slots; } Routing;
 
-/* Tokens with another set of experts, those of them where that is wrong, and whether any
- * slot differs at all. */
-static Routing compare_routing(const Outcome *compiled, const Outcome *own,
-			       int64_t tokens)
+static void compare_picks_of(Routing *r, const int32_t *a, const int32_t *b, int64_t k,
+			     int64_t tokens, const double *gap)
 {
-	Routing r = {0};
-	int64_t k = compiled->k;
-
-	if (!compiled->picks || !own->picks || !k)
-		return r;
-	for (int64_t t = 0; t < tokens; t++) {
-		const int32_t *a = compiled->picks + t * k, *b = own->picks + t * k;
+	if (!a || !b || !k)
+		return;
+	r->tokens += tokens;
+	for (int64_t t = 0; t < tokens; t++, a += k, b += k) {
 		if (memcmp(a, b, (size_t)k * sizeof *a) == 0)
 			continue;
-		r.slots = true;
+		r->slots = true;
 		if (same_set(a, b, k))
 			continue;
-		r.other++;
-		r.wrong += !own->gap || own->gap[t] >= MAY_CHANGE;
+		r->other++;
+		r->wrong += !gap || gap[t] >= MAY_CHANGE;
 	}
+}
+
+static Routing compare_routing(const Module *m, const Outcome *compiled,
+			       const Outcome *own, int64_t tokens)
+{
+	Routing r = {0};
+
+	compare_picks_of(&r, compiled->picks, own->picks, compiled->k, tokens, own->gap);
+	for (int i = 0; compiled->calls && own->calls && i < m->calls.n; i++)
+		compare_picks_of(&r, compiled->calls[i].picks, own->calls[i].picks,
+				 compiled->calls[i].k, tokens, own->gap);
 	return r;
 }
 
@@ -116,16 +124,16 @@ bool check_outcome(const Job *job, const Module *m, const Inputs *in,
 
 	if (!run_interpreter(job, m, in, weights, NULL, true, &own))
 		return false;
-	Routing r = compare_routing(compiled, &own, in->tokens);
+	Routing r = compare_routing(m, compiled, &own, in->tokens);
 	if (r.slots) {
 		if (!run_interpreter(job, m, in, weights, compiled, true, &followed))
 			return false;
 		reference = &followed;
 	}
-	if (compiled->picks)
+	if (r.tokens || compiled->picks)
 		printf(
 		    "check     routing: %jd of %jd tokens chose otherwise, %jd wrongly\n",
-		    (intmax_t)r.other, (intmax_t)in->tokens, (intmax_t)r.wrong);
+		    (intmax_t)r.other, (intmax_t)r.tokens, (intmax_t)r.wrong);
 	if (compiled->nouts != own.nouts || compiled->nlosses != own.nlosses)
 		ice("%d results against %d", compiled->nouts + compiled->nlosses,
 		    own.nouts + own.nlosses);

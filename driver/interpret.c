@@ -25,7 +25,8 @@ bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
 	EvalCall call = {.tokens = in->tokens, .inputs = inputs, .ninputs = in->n,
 			 .weights = weights, .seed = job->opt->seed, .step = -1,
 			 .bounds = bounds, .picks = given ? given->picks : NULL,
-			 .gates = given ? given->gates : NULL};
+			 .gates = given ? given->gates : NULL,
+			 .calls = given ? given->calls : NULL};
 	EvalResult r;
 	const char *why = "";
 	int errors = diag_errors(job->diag);
@@ -41,6 +42,7 @@ bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
 	}
 	*out = (Outcome){.nouts = r.nouts - m->nlosses, .nlosses = m->nlosses,
 			 .picks = r.picks, .gates = r.gates, .gap = r.gap, .k = m->picks,
+			 .calls = r.calls,
 			 .ms = now_ms() - begin};
 	out->outs = NEWN(job->arena, Output, (size_t)r.nouts + 1);
 	out->losses = out->outs + out->nouts;

@@ -54,6 +54,9 @@ void options_help(CommandNumber);
 void usage_error(DiagCode code, const char *near, const char *fmt, ...) PRINTF(3, 4);
 extern const char *const command_names[COMMAND_COUNT];
 
+/* explain.c: what an error means; NULL: all of them in a line each. */
+int explain(const char *code);
+
 /* source.c: SRC and --weights together */
 typedef struct {
 	const Job   *job;
@@ -149,6 +152,7 @@ typedef struct {
 	float   *gates;
 	double  *gap;                   /* [T] or NULL */
 	int64_t  k;
+	EvalRouting *calls;             /* of each layer that a model calls, or NULL */
 	double   ms;
 } Outcome;
 bool   run_native(const Job *, Source *, const Inputs *, const Layer *, Server *,

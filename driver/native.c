@@ -20,6 +20,7 @@ typedef struct {
 	const void **inputs;
 	void       **outputs;           /* all, y first */
 	float       *losses;
+	moert_routing *routing;         /* of each layer that a model calls */
 } Call;
 
 static void bind_inputs(Arena *a, const Inputs *in, Call *c)
@@ -68,9 +69,25 @@ static void bind_outputs(Arena *a, const moert_layer *l, int64_t tokens, Call *c
 		c->args.losses = c->losses = NEWN(a, float, (size_t)out->nlosses);
 }
 
+static void bind_call(Arena *a, const moert_buf *b, size_t n, Call *c, Outcome *out)
+{
+	int64_t call = (b->given - 3) / 2;
+
+	if (b->given % 2) {
+		out->calls[call].k = b->elems;
+		c->routing[call].picks_out = out->calls[call].picks = NEWN(a, int32_t, n);
+	} else {
+		c->routing[call].gates_out = out->calls[call].gates = NEWN(a, float, n);
+	}
+}
+
 static void bind_routing(Arena *a, const moert_layer *l, int64_t tokens, Call *c,
 			 Outcome *out)
 {
+	if (l->ncalls) {
+		c->routing = NEWN(a, moert_routing, (size_t)l->ncalls);
+		out->calls = NEWN(a, EvalRouting, (size_t)l->ncalls);
+	}
 	for (int64_t i = 0; i < l->nbufs; i++) {
 		const moert_buf *b = &l->bufs[i];
 		size_t n = (size_t)(tokens * b->elems);
@@ -79,8 +96,11 @@ static void bind_routing(Arena *a, const moert_layer *l, int64_t tokens, Call *c
 			c->args.picks_out = out->picks = NEWN(a, int32_t, n);
 		} else if (b->given == 2) {
 			c->args.gates_out = out->gates = NEWN(a, float, n);
+		} else if (b->given && l->ncalls) {
+			bind_call(a, b, n, c, out);
 		}
 	}
+	c->args.routing = c->routing;
 }
 
 static void read_outputs(Arena *a, const Call *c, Outcome *out)

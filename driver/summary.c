@@ -33,6 +33,31 @@ static void print_routing(const Job *job, const Module *m, int64_t tokens,
 		       e % A_LINE == A_LINE - 1 || e == m->experts - 1 ? "\n" : "");
 }
 
+/* A line for each layer that a model calls. */
+static void print_calls(const Job *job, const Module *m, int64_t tokens,
+			const Outcome *out)
+{
+	for (int i = 0; out->calls && i < m->calls.n; i++) {
+		const LayerCall *c = &m->calls.at[i];
+		const EvalRouting *r = &out->calls[i];
+		bool *used = NEWN(job->arena, bool, (size_t)c->experts + 1);
+		int64_t rows = 0, experts = 0, n = tokens * r->k;
+		if (!r->picks)
+			continue;
+		for (int64_t j = 0; j < n; j++) {
+			int32_t e = r->picks[j];
+			if (e < 0 || e >= c->experts)
+				continue;
+			rows++;
+			experts += !used[e];
+			used[e] = true;
+		}
+		printf("routing   %s: %jd of %jd experts, %jd picks a token; %jd rows, %jd "
+		       "empty\n", c->path, (intmax_t)experts, (intmax_t)c->experts,
+		       (intmax_t)r->k, (intmax_t)rows, (intmax_t)(n - rows));
+	}
+}
+
 /* FNV-1a of y as the float32 bytes that --output writes. */
 static uint64_t checksum(const Output *y)
 {
@@ -62,6 +87,7 @@ void print_summary(const Job *job, const Module *m, const Inputs *in, const Outc
 	printf("run       %s\n", how);
 	if (out->picks && m->experts)
 		print_routing(job, m, in->tokens, out);
+	print_calls(job, m, in->tokens, out);
 	for (int i = 0; i < out->nlosses; i++)
 		printf("loss      %.9g\n", out->losses[i].v[0]);
 	printf("time      %.3f ms\n", out->ms);

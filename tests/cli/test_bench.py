@@ -36,6 +36,49 @@ def table_and_json():
     assert abs(one["gflop_per_s"] * one["ms_median"] * 1e6 / flops - 1) < 1e-6, one
 
 
+def costs(src, layer, tokens):
+    """Bytes and operations of a call, from the rates."""
+    moec("bench", src, "--layer", layer, "--tokens", tokens, "--threads", 1, "--json", "b.json")
+    with open("b.json") as f:
+        row = json.load(f)["rows"][0]
+    return [row[k] * row["ms_median"] * 1e6 for k in ("gb_per_s", "gflop_per_s")]
+
+
+@test
+def a_model_costs_what_its_layers_cost():
+    """64 tokens touch both experts of each layer; one token one of them."""
+    src = write("model.moe", """layer moe {
+  input   x: f32[T, 64]
+  experts 2 of swiglu(128)
+  route   softmax_topk(1)
+}
+layer twice {
+  input   x: f32[T, 64]
+  experts 2 of relu_ffn(128), 1 of relu_ffn(256)
+  route   softmax_topk(3)
+  p       = softmax(router(x, name: "other"))
+  output  weight @ experts(pick, x) + p[top(2, p)] @ experts(top(2, p), x)
+}
+model stack {
+  input x: f32[T, 64]
+  for i in 3 { x = x + moe(x) }
+  output x
+}
+""")
+    router, expert = 2 * 64, 3 * 64 * 128
+    for tokens, touched in (1, 1), (64, 2):
+        moved, flops = costs(src, "stack", tokens)
+        want = 3 * 4 * (router + touched * expert)
+        assert abs(moved / want - 1) < 1e-6, (tokens, moved, want)
+        want = 3 * 2 * tokens * (router + expert)
+        assert abs(flops / want - 1) < 1e-6, (tokens, flops, want)
+    # all experts once, then two of them for the second choice: two small ones, or one large
+    routers, small, large = 2 * 3 * 64, 2 * 64 * 128, 2 * 64 * 256
+    _, flops = costs(src, "twice", 1)
+    least = 2 * (routers + 2 * small + large + 2 * small)
+    assert least - 1 < flops < least + 2 * small + 1, (flops, least)
+
+
 @test
 def failures():
     src = write("layer.moe", "layer one {\n  input x: f32[T, 8]\n  output relu_ffn(x, 8)\n}\n")
