@@ -115,7 +115,7 @@ static bool verify_normal(Verify *v, const Op *op)
 static bool verify_tensor(Verify *v, const Op *op)
 {
 	return name_of(v, op) &&
-	       rule(v, v->fn != v->m->fns, "only load functions read the checkpoint") &&
+	       rule(v, !v->compiled, "only load functions read the checkpoint") &&
 	       rule(v, out(op)->level == LV_ONCE && out(op)->dtype != DT_rows,
 		    "tensors of a checkpoint exist once");
 }

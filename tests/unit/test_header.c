@@ -33,6 +33,29 @@ static const char plain[] =
 	"  output linear(x, 24, \"w\")\n"
 	"}\n";
 
+/* A model whose layers are called as parts of its own C names are. */
+static const char model[] =
+	"layer ERROR {\n"
+	"  input   x: f32[T, 32]\n"
+	"  input   session: i32[T]\n"
+	"  experts 4 of swiglu(32)\n"
+	"  route   softmax_topk(2)\n"
+	"  loss    z(route.logits)\n"
+	"  output  weight @ experts(pick, x), route.pick\n"
+	"}\n"
+	"layer CALL {\n"
+	"  input  x: f32[T, 32]\n"
+	"  output swiglu(x, 16)\n"
+	"}\n"
+	"model open {\n"
+	"  input x: f32[T, 32]\n"
+	"  input session: i32[T]\n"
+	"  y    = CALL(x, name: \"args\")\n"
+	"  y    = CALL(y, name: \"a.run\")\n"
+	"  y, p = ERROR(y, session, name: \"a_run\")\n"
+	"  output y\n"
+	"}\n";
+
 static const struct {
 	const char *file, *text, *layer;        /* text NULL: the file in examples/ */
 	const char *name, *x, *y;
@@ -40,6 +63,9 @@ static const struct {
 } cases[] = {
 	{"words.moe", words, NULL, "int", "uint16_t", "uint16_t", 4, 4, 32, 4, 2, 2},
 	{"plain.moe", plain, NULL, "plain", "float", "float", 0, 0, 8, 0, 0, 0},
+	{"model.moe", model, "open", "open", "float", "float", 1, 0, 32, 4, 0, 1},
+	{"25_hybrid.moe", NULL, "hybrid_24", "hybrid_24", "uint16_t", "uint16_t", 0, 0,
+	 1024, 64, 0, 12},
 	{"my_policy.moe", NULL, NULL, "my_layer", "float", "float", 0, 0, 512, 16, 4, 0},
 	{"mixtral_8x7b.moe", NULL, NULL, "mixtral_8x7b", "uint16_t", "uint16_t", 0, 0,
 	 4096, 8, 2, 0},
@@ -177,19 +203,48 @@ static const char *const structures[][32] = {
 	{"session_options", "size", "threads", "parallel_for", "ctx"},
 	{"args", "size", "x", "tokens", "y", "x_stride", "y_stride", "nseq", "seq",
 	 "seen", "seed", "step", "picks_in", "gates_in", "picks_out", "gates_out",
-	 "losses", "inputs", "outputs"},
+	 "losses", "inputs", "outputs", "routing", "expert_rows"},
 };
+static const char *const routing[] = {"picks_in", "gates_in", "picks_out", "gates_out"};
+
+/* Layers that the models call, by what their C names begin with. */
+static const struct { const char *name; int picks, rows, losses; } called[] = {
+	{"hybrid_24_dense", 0, 0, 0}, {"hybrid_24_moe", 8, 64, 1},
+	{"open_CALL_", 0, 0, 0},      {"open_ERROR_", 2, 4, 1},
+};
+
+static void assert_structure(Text *t, const char *name, const char *const *s)
+{
+	text_printf(t, "SAME(sizeof(%s_%s), sizeof(moert_%s));\n", name, s[0], s[0]);
+	for (int j = 1; s[j]; j++)
+		text_printf(t, "SAME(offsetof(%s_%s, %s), offsetof(moert_%s, %s));\n", name,
+			    s[0], s[j], s[0], s[j]);
+}
+
+static void assert_called(Text *t)
+{
+	for (size_t i = 0; i < COUNT(called); i++) {
+		const char *n = called[i].name;
+		assert_structure(t, n, structures[COUNT(structures) - 1]);
+		text_printf(t, "SAME(%s_PICKS, %d);\nSAME(%s_EXPERT_ROWS, %d);\n"
+			       "SAME(%s_LOSSES, %d);\n",
+			    n, called[i].picks, n, called[i].rows, n, called[i].losses);
+	}
+	for (size_t i = 0; i < COUNT(routing); i++)
+		text_printf(t, "SAME(offsetof(open_routing, %s), "
+			       "offsetof(moert_routing, %s));\n", routing[i], routing[i]);
+	text_add(t, "SAME(sizeof(open_routing), sizeof(moert_routing));\n"
+		    "SAME(open_CALL_args, 0);\nSAME(open_CALL_a_run_, 1);\n"
+		    "SAME(open_CALL_a_run, 2);\nSAME(open_CALLS, 3);\n"
+		    "SAME(hybrid_24_CALL_23_moe, 23);\nSAME(hybrid_24_CALLS, 24);\n"
+		    "SAME(sizeof(open_ERROR__inputs), sizeof(void *));\n"
+		    "SAME(sizeof(open_ERROR__outputs), sizeof(void *));\n");
+}
 
 static void assert_structures(Text *t, const char *name)
 {
-	for (size_t i = 0; i < COUNT(structures); i++) {
-		const char *s = structures[i][0];
-		text_printf(t, "SAME(sizeof(%s_%s), sizeof(moert_%s));\n", name, s, s);
-		for (int j = 1; structures[i][j]; j++)
-			text_printf(t, "SAME(offsetof(%s_%s, %s), "
-				       "offsetof(moert_%s, %s));\n",
-				    name, s, structures[i][j], s, structures[i][j]);
-	}
+	for (size_t i = 0; i < COUNT(structures); i++)
+		assert_structure(t, name, structures[i]);
 #define ERROR(what, number, sentence) \
 	text_printf(t, "SAME(%s_%s%s, MOERT_%s);\n", name, number ? "ERROR_" : "", \
 		    #what, #what);
@@ -224,6 +279,7 @@ static void test_same(void)
 				       "sizeof(void *));\n",
 				    n, cases[i].outputs);
 	}
+	assert_called(&t);
 	put_text(&f, "same.c", t.s);
 	compiles(&f, "cc -std=c11", "same.c");
 	folder_close(&f);

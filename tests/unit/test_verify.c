@@ -46,6 +46,26 @@ static void check(const char *before, const char *behind, const Case *cases, siz
 
 static const char layer[] = " layer {width=4, experts=8, picks=2, group=0, losses=0} ";
 
+static void calls(void)
+{
+	char head[200];
+
+	snprintf(head, sizeof head, "module \"m\" {%s", layer);
+	RUN(head,
+	    " fn @layer(%x: f32[T, 4]) -> (f32[T, 4]) { return %x }"
+	    " fn @a(%x: f32[T, 4]) -> (f32[T, 4]) { %0 = stop %x {call=0} : f32[T, 4]"
+	    " return %0 }"
+	    " fn @b(%x: f32[T, 4]) -> (f32[T, 4], f32) { %0 = mean %x {over=0} : f32[T]"
+	    " %1 = mean %0 {over=tokens} : f32 return %x, %1 } }",
+	    {"call m of a = @a {width=4}", NULL}, {"", "no call of that number"},
+	    {"call m of a = @a {width=4} call n of b = @b {losses=1}", NULL},
+	    {"call m of a = @a {losses=1}", "1 losses of 1 results"},
+	    {"call m of b = @b {losses=2}", "2 losses of 2 results"},
+	    {"call m of l = @layer {width=4}", "call m is of no function"},
+	    {"call m of a = @a {picks=1} call n of a = @a {picks=1}",
+	     "call n stands there twice"});
+}
+
 static void declarations(void)
 {
 	char head[200];
@@ -488,6 +508,7 @@ static void messages_name_function_and_op(void)
 SUITE("verify", {"declarations", declarations}, {"sources", sources}, {"types", types},
       {"routing", routing}, {"regions", regions},
       {"calls and returns", calls_and_returns},
+      {"layers that a model calls", calls},
       {"calls do not explode", calls_do_not_explode}, {"kernels", kernels},
       {"broken structure", broken_structure},
       {"messages name function and op", messages_name_function_and_op})
