@@ -18,7 +18,7 @@ struct Arena {
 	Chunk *chunks;                  /* the first one has room */
 };
 
-static NORETURN void out_of_memory(size_t size)
+void out_of_memory(size_t size)
 {
 	fprintf(stderr, "moec: error: out of memory (%zu bytes wanted) [%s]\n", size,
 		diag_info[E_no_memory].code);

@@ -17,6 +17,7 @@
 
 /* arena.c: memory that is freed once, all together.  Never returns NULL: running out of
  * memory is reported and ends the program with status 1.  Memory comes zeroed. */
+void out_of_memory(size_t wanted) NORETURN;
 typedef struct Arena Arena;
 Arena *arena_new(void);
 void   arena_free(Arena *);
