@@ -22,10 +22,9 @@ static void print_help(FILE *out)
 #define COMMAND(name, args, example, help) fprintf(out, "  %-8s %s\n", #name, help);
 #include "commands.def"
 #undef COMMAND
-	fprintf(
-	    out,
-	    "\n`moec COMMAND --help` explains a command; SRC is a .moe file or a model\n"
-	    "folder (config.json and safetensors).\n");
+	fprintf(out,
+		"\n`moec COMMAND --help` explains a command, `moec --explain E0201` an error.\n"
+		"SRC is a .moe file or a model folder (config.json and safetensors).\n");
 }
 
 /* The command line, quoted so that a shell reads it back. */
@@ -109,6 +108,8 @@ int main(int argc, char **argv)
 		print_help(stdout);
 	} else if (strcmp(argv[1], "--version") == 0) {
 		printf("moec %s\n", VERSION);
+	} else if (strcmp(argv[1], "--explain") == 0 && argc <= 3) {
+		status = explain(argv[2]);
 	} else {
 		Arena *arena = arena_new();
 		status = run_with(arena, argc, argv);

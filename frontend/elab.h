@@ -155,7 +155,7 @@ struct Layer {
 	const char  *token;             /* the first input's name */
 	bool         output_poison, input_poison, experts_poison, experts_failed;
 	bool         route_poison;
-	bool         lost;              /* a statement of it could not be read */
+	bool         lost;              /* nobody knows what a statement of it meant */
 	int64_t      number;            /* -1: none */
 	const char  *stack;
 	Val         *given;             /* called by a model: its inputs .. */

@@ -207,6 +207,7 @@ static StateInfo *state_named(Elab *e, const Node *n)
 		return NULL;
 	say(e, E_unknown_state, n->loc, fix_near(e, n->s, names.at, names.n),
 	    b ? "`%s` is not a state" : "there is no state `%s` here", n->s);
+	e->layer->lost = true;          /* the `next` was meant for another one */
 	return NULL;
 }
 

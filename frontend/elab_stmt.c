@@ -145,6 +145,8 @@ static void run_kind(Elab *e, const Node *n)
 			? "`%s` stands only in a layer"
 			: "`%s` stands neither in a loop nor in an `if` at run time",
 		    word_of(n->kind));
+		if (n->kind == N_INPUT)
+			bind_name(e, n->s, val_poison(), n->loc);
 		return;
 	}
 	if (layer) {

@@ -95,18 +95,27 @@ static bool of_checkpoint(Elab *e, const Node *layer, Dtype *out)
 	return found;
 }
 
-static bool of_config(const json_t *config, Dtype *out)
+/* F16 computes as F32.  False: nothing is said there. */
+static bool of_config(Elab *e, const json_t *config, Dtype *out)
 {
 	static const char *const keys[] = {"dtype", "torch_dtype"};
+	static const char *const names[] = {"bfloat16", "float32", "float16"};
+	static const Dtype types[] = {DT_bf16, DT_f32, DT_f32};
 
 	for (size_t i = 0; i < COUNT(keys); i++) {
-		const char *s = json_string_value(json_object_get(config, keys[i]));
-		if (!s)
+		const json_t *j = json_object_get(config, keys[i]);
+		const char *s = json_string_value(j);
+		if (!j || json_is_null(j))
 			continue;
-		if (strcmp(s, "bfloat16") == 0)
-			return usable(DT_bf16, out);
-		if (strcmp(s, "float32") == 0 || strcmp(s, "float16") == 0)
-			return usable(DT_f32, out);
+		for (size_t k = 0; s && k < COUNT(names); k++)
+			if (strcmp(s, names[k]) == 0)
+				return usable(types[k], out);
+		const char *near = s ? fix_near(e, s, names, COUNT(names)) : NULL;
+		say(e, E_config_value, (Loc){.file = e->opt->config_file},
+		    near ? near : "it may be bfloat16, float32 or float16",
+		    s ? "`%s` is `%.60s`, no type of weights that moec knows"
+		      : "`%s` is not a string", keys[i], s);
+		return true;
 	}
 	return false;
 }
@@ -129,7 +138,7 @@ Dtype stored_dtype(Elab *e, const Node *layer)
 	e->layer = up;
 	e->frame = outer;
 	if (!found && e->opt->config)
-		found = of_config(e->opt->config, &d) ||
-			of_config(json_object_get(e->opt->config, "text_config"), &d);
+		found = of_config(e, e->opt->config, &d) ||
+			of_config(e, json_object_get(e->opt->config, "text_config"), &d);
 	return d;
 }

@@ -71,14 +71,17 @@ typedef struct {
 
 /* Every error has a code: a row of diagnostics.def. */
 typedef enum {
-#define DIAG(number, name, title) E_##name,
+#define DIAG(number, name, title, text, where, wrong, right) E_##name,
 #include "diagnostics.def"
 #undef DIAG
 	DIAG_CODES
 } DiagCode;
+typedef enum { IN_NONE, IN_LAYER, IN_FILE, IN_SHELL } DiagWhere;
 typedef struct {
 	const char *code;               /* E0201 */
-	const char *title;
+	const char *title, *text;
+	DiagWhere   where;              /* of the examples */
+	const char *wrong, *right;
 } DiagInfo;
 extern const DiagInfo diag_info[DIAG_CODES];
 

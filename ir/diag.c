@@ -166,7 +166,8 @@ static const char *text_of(Diag *d, const char *fmt, va_list args)
 }
 
 const DiagInfo diag_info[DIAG_CODES] = {
-#define DIAG(number, name, title) {"E0" #number, title},
+#define DIAG(number, name, title, text, where, wrong, right) \
+	{"E0" #number, title, text, where, wrong, right},
 #include "diagnostics.def"
 #undef DIAG
 };
