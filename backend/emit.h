@@ -147,6 +147,8 @@ Val   emit_const_array(Emit *, const Op *);     /* a constant's entries in memor
 void        kernel_bases(Emit *, const Op *kernel, Step *);
 const char *kernel_signature(Emit *, const Op *kernel, const Step *bases);
 
+/* start.c: LLVM, before anything of it is used */
+void  llvm_start(void);
 /* lower.c, entry.c, object.c, link.c */
 void  emit_layer(Emit *);               /* kernels, descriptor */
 void  emit_tables(Emit *);              /* weights and ranges, which calls share */

@@ -127,10 +127,7 @@ bool backend_emit(Arena *arena, Diag *diag, const Module *m, const EmitOptions *
 		backend_header(&t, m);
 		return file_write(diag, o->out, t.s, t.n);
 	}
-	LLVMInitializeAllTargetInfos();
-	LLVMInitializeAllTargets();
-	LLVMInitializeAllTargetMCs();
-	LLVMInitializeAllAsmPrinters();
+	llvm_start();
 	LLVMContextRef ctx = LLVMContextCreate();
 	LLVMModuleRef mod = LLVMModuleCreateWithNameInContext(m->name, ctx);
 	e.lanes = o->target->vector_bits / 32;

@@ -2,8 +2,8 @@
  * faults: preloaded by test_faults.py, makes the n-th call of a kind fail, or the process die
  * in its place.  Programs that moec starts are left alone; what it forks counts with it.
  *
- *     FAULT=alloc:17      the 17th allocation of moec and of the C library for it (LLVM ends
- *                         the process itself where it gets no memory: not counted)
+ *     FAULT=alloc:17      the 17th allocation of moec and of the C library for it
+ *     FAULT=llvm:1000     the 1000th of LLVM, counted from the first file that is opened
  *     FAULT=write:2       the second write; FAULT=file:2: of any kind but allocations
  *     FAULT=file:9:kill   dies by SIGKILL before the ninth
  *     FAULT_COUNT=FILE    how many calls of the kind there were is written there at the end */
@@ -36,15 +36,19 @@ static struct {
 	pid_t       owner;
 	_Atomic long *count;            /* shared with forked children; NULL: not counting */
 	const char *count_file;
-	uintptr_t   other[MOST_LIBRARIES][2];   /* code whose allocations are not moec's */
+	uintptr_t   other[MOST_LIBRARIES][2];   /* code of LLVM and C++ */
 	int         others;
+	int         opened;             /* a file: main() runs */
 } fault;
 
 /* Whether this call is the one. */
 static int hits(const char *kind, int error)
 {
+	int is_file = strcmp(kind, "alloc") != 0 && strcmp(kind, "llvm") != 0;
+
+	fault.opened |= is_file;
 	if (!fault.count || (strcmp(fault.kind, kind) != 0 &&
-			     (strcmp(fault.kind, "file") != 0 || strcmp(kind, "alloc") == 0)))
+			     (strcmp(fault.kind, "file") != 0 || !is_file)))
 		return 0;
 	if (++*fault.count != fault.n)
 		return 0;
@@ -77,7 +81,7 @@ static int alloc_hits(const void *caller)
 
 	for (int i = 0; i < fault.others; i++)
 		if (at >= fault.other[i][0] && at < fault.other[i][1])
-			return 0;
+			return fault.opened && hits("llvm", ENOMEM);
 	return hits("alloc", ENOMEM);
 }
 

@@ -153,6 +153,8 @@ for command in COMMANDS:
     every(command, "file")
     if command not in ("header", "object"):     # as for IR, and as for a library
         every(command, "alloc")
+every("library", "llvm")
+every("run", "llvm")
 for command in ("ir", "library", "pack", "run", "import"):
     killed(command)
 
