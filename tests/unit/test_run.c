@@ -135,16 +135,16 @@ static void loss(const moert_call *call, int64_t row0, int64_t row1, void *scrat
 /* ---- the layer ---- */
 
 static const moert_buf bufs[NBUFS] = {
-	[X] = {"x", MOERT_INPUT, DT_f32, MOERT_TOKEN, 0, H, 0},
-	[Y] = {"y", MOERT_OUTPUT, DT_f32, MOERT_TOKEN, 0, H, 0},
-	[P] = {"p", MOERT_TEMP, DT_f32, MOERT_TOKEN, 0, E, 0},
-	[PICKS] = {"picks", MOERT_TEMP, DT_index, MOERT_TOKEN, 0, K, 1},
-	[GATES] = {"gates", MOERT_TEMP, DT_f32, MOERT_TOKEN, 0, K, 2},
-	[HID0] = {"hid0", MOERT_TEMP, DT_f32, MOERT_ROW, 0, I, 0},
-	[HID1] = {"hid1", MOERT_TEMP, DT_f32, MOERT_ROW, 1, I, 0},
-	[MEANS] = {"means", MOERT_TEMP, DT_f32, MOERT_ONCE, 0, E, 0},
-	[LOSS] = {"loss", MOERT_LOSS, DT_f32, MOERT_ONCE, 0, 1, 0},
-	[TOTALS] = {"totals", MOERT_OUTPUT, DT_f32, MOERT_SEQ, 0, E, 0},
+	[X] = {"x", MOERT_INPUT, DT_f32, MOERT_TOKEN, 0, H, 0, 0},
+	[Y] = {"y", MOERT_OUTPUT, DT_f32, MOERT_TOKEN, 0, H, 0, 0},
+	[P] = {"p", MOERT_TEMP, DT_f32, MOERT_TOKEN, 0, E, 0, 0},
+	[PICKS] = {"picks", MOERT_TEMP, DT_index, MOERT_TOKEN, 0, K, 1, 0},
+	[GATES] = {"gates", MOERT_TEMP, DT_f32, MOERT_TOKEN, 0, K, 2, 0},
+	[HID0] = {"hid0", MOERT_TEMP, DT_f32, MOERT_ROW, 0, I, 0, 0},
+	[HID1] = {"hid1", MOERT_TEMP, DT_f32, MOERT_ROW, 1, I, 0, 0},
+	[MEANS] = {"means", MOERT_TEMP, DT_f32, MOERT_ONCE, 0, E, 0, 0},
+	[LOSS] = {"loss", MOERT_LOSS, DT_f32, MOERT_ONCE, 0, 1, 0, 0},
+	[TOTALS] = {"totals", MOERT_OUTPUT, DT_f32, MOERT_SEQ, 0, E, 0, 0},
 };
 static const char *const router_names[] = {"router"}, *const up_names[] = {"gate", "up"},
 			 *const down_names[] = {"down"};
@@ -222,6 +222,9 @@ static const moert_layer layer = {
     .ranges = ranges,
     .steps = steps,
 };
+
+/* A model that calls it twice; what else the model does is the same once more. */
+static const moert_layer_call two_calls[] = {{"tiny", &layer}, {"small", &layer}};
 
 static float weight_at(const char *name, int64_t expert, int64_t i)
 {
@@ -439,10 +442,16 @@ static void test_groups(void)
 		Rig r = rig_new(&l, 100, 2, NULL);
 		void *outputs[1];
 		moert_args a = rig_args(&r, outputs);
+		int64_t rows[E] = {99, 99};
 		a.nseq = 4;
 		a.seq = seq;
+		a.expert_rows = rows;
 		MUST(moert_run(r.s, &a) == 0);
 		CHECK(like_plain(&r, false));
+		for (int j = 0; j < 100 * K; j++)
+			rows[r.picks[j] < 0 ? 0 : r.picks[j]] -= r.picks[j] >= 0;
+		for (int e = 0; e < E; e++)
+			CHECK(rows[e] == 0);
 		CHECK(r.losses[0] > cases[i].tokens && r.losses[0] < cases[i].tokens + 3);
 		rig_free(&r);
 	}
@@ -473,6 +482,45 @@ static void test_given(void)
 	a.gates_in = NULL;
 	CHECK(moert_run(r.s, &a) == MOERT_PICKS);
 	rig_free(&r);
+}
+
+/* The whole and its calls in turn, in one workspace that grows with either. */
+static void test_calls(void)
+{
+	static const int64_t tokens[] = {3, 300, 40, 700};
+	moert_layer whole = layer;
+
+	whole.ncalls = COUNT(two_calls);
+	whole.calls = two_calls;
+	for (int pooled = 0; pooled < 2; pooled++) {
+		int n = 0;
+		Rig r = rig_new(&whole, 700, 3, pooled ? &n : NULL);
+		void *outputs[1];
+		moert_args a = rig_args(&r, outputs);
+		for (size_t i = 0; i < COUNT(tokens); i++) {
+			r.t = a.tokens = tokens[i];
+			memset(r.y, 0, (size_t)r.t * H * 4);
+			const char *of = i % 2 ? "small" : "tiny";
+			MUST(moert_run_call(r.s, of, (int64_t)i % 2, &a) == 0);
+			CHECK(like_plain(&r, false));
+			a.tokens = 900 - r.t;
+			a.tokens = MIN(a.tokens, 700);
+			r.t = a.tokens;
+			MUST(moert_run(r.s, &a) == 0);
+			CHECK(like_plain(&r, false));
+		}
+		CHECK(!pooled == (n == 0));
+		CHECK(moert_run_call(r.s, "tiny", 1, &a) == MOERT_ARGS);
+		CHECK(moert_run_call(r.s, "tiny", 2, &a) == MOERT_ARGS);
+		CHECK(moert_run_call(r.s, "tiny", INT64_MIN, &a) == MOERT_ARGS);
+		CHECK(moert_run_call(r.s, "tiny", 0, NULL) == MOERT_ARGS);
+		a.x = NULL;
+		CHECK(moert_run_call(r.s, "tiny", 0, &a) == MOERT_ARGS);
+		moert_reset(r.s);
+		SAME_TEXT(moert_path(&whole, 1), "tiny");
+		CHECK(!moert_path(&whole, 2) && !moert_path(&layer, 0));
+		rig_free(&r);
+	}
 }
 
 static void test_strides(void)
@@ -588,4 +636,5 @@ static void test_open(void)
 SUITE("run", {"threads", test_threads}, {"many tokens", test_many},
       {"host pool", test_pool}, {"batches", test_batches}, {"sequences", test_sequences},
       {"groups", test_groups}, {"given routing", test_given}, {"strides", test_strides},
+      {"calls of a model's layers", test_calls},
       {"no tokens", test_nothing}, {"errors", test_errors}, {"open", test_open})
