@@ -286,6 +286,19 @@ void kernel_drop_unread(Fn *fn, Op *k)
 	drop_unread_work(k->regions[0]);
 }
 
+void kernels_drop_unread(Fn *fn, Region *r)
+{
+	for (Op *op = r->last, *prev; op; op = prev) {
+		prev = op->prev;
+		if (op->kind == OP_kernel) {
+			kernel_drop_unread(fn, op);
+			continue;
+		}
+		for (int i = 0; i < op->nregions; i++)
+			kernels_drop_unread(fn, op->regions[i]);
+	}
+}
+
 void kernel_tidy(Fn *fn, Op *k)
 {
 	gather_sources(k->regions[0]);

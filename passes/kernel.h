@@ -27,6 +27,8 @@ void    kernel_take_schedule(Op *kernel, const Op *from);       /* all attribute
  * the kernel itself when nothing of it is read. */
 void    kernel_tidy(Fn *, Op *);
 void    kernel_drop_unread(Fn *, Op *);         /* tidy, but for the sources */
+/* The same for every kernel of a region: a contraction is laid out by what is left of it. */
+void    kernels_drop_unread(Fn *, Region *);
 Op     *kernel_yield(const Op *);
 Value  *kernel_inside(const Value *out);        /* what a kernel's result is inside it */
 Op     *kernel_first(const Op *kernel, OpKind); /* the first op of that kind, or NULL */

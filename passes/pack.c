@@ -119,6 +119,7 @@ bool pack(Module *m, PassContext *ctx)
 	for (int i = 0; fn_compiled(m, i); i++) {
 		Fn *fn = fn_compiled(m, i);
 		clear_numbers(fn);
+		kernels_drop_unread(fn, fn->body);
 		p.changed |= derive_params(fn);
 		pack_region(&p, fn, fn->body);
 	}

@@ -191,8 +191,12 @@ bool schedule_blocks(Module *m, PassContext *ctx)
 	if (!ctx->target)
 		ice("schedule-blocks without a target");
 	bool changed = false;
-	for (int i = 0; fn_compiled(m, i); i++)
-		changed |= schedule_region(m, ctx, fn_compiled(m, i)->body);
+	for (int i = 0; fn_compiled(m, i); i++) {
+		Fn *fn = fn_compiled(m, i);
+		clear_numbers(fn);
+		kernels_drop_unread(fn, fn->body);
+		changed |= schedule_region(m, ctx, fn->body);
+	}
 	finish_plan(m, ctx);
 	return changed;
 }
