@@ -219,6 +219,7 @@ typedef struct Elab {
 	int64_t          steps, ops, max_ops;
 	int              depth, ncalls, sites, stamp;
 	Vec(CallSite)    calls;
+	Vec(Layer *)     called;        /* by a model, in the order of Module.calls */
 	Vec(Said)        said;
 	Vec(NameCount)   names;
 	Loc              twice;         /* the last pair of equal parameters reported */

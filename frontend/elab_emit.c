@@ -161,7 +161,7 @@ void trial_undo(Elab *e, Mark k)
 	l->m->params.n = k.params;
 	l->m->states.n = k.states;
 	l->m->ranges.n = k.ranges;
-	l->m->calls.n = k.layers;
+	l->m->calls.n = e->called.n = k.layers;
 	l->states.n = k.infos;
 	e->sites = k.sites;
 	e->ncalls = k.ncalls;

@@ -333,6 +333,7 @@ static void add_call(Elab *e, Layer *l, Fn *fn)
 
 	l->nth = l->m->calls.n;
 	vec_push(e->a, &l->m->calls, c);
+	vec_push(e->a, &e->called, l);
 }
 
 bool run_layer(Elab *e, const Node *def, Layer *l)

@@ -7,7 +7,7 @@ static void reset(Elab *e)
 	e->steps = e->ops = 0;
 	e->max_ops = MAX_OPS;
 	e->ncalls = e->sites = 0;
-	e->calls.n = e->names.n = 0;
+	e->calls.n = e->called.n = e->names.n = 0;
 	e->twice = (Loc){0};
 }
 

@@ -35,10 +35,6 @@ static bool may_stand_in_model(Elab *e, const Layer *l, const Node *call)
 	if (what)
 		say(e, E_not_supported, call->loc, "compile this layer alone: `--layer`",
 		    "%s of a layer that a model calls is not compiled yet", what);
-	else if (l->weights.n && e->opt->tensors)
-		say(e, E_not_supported, call->loc,
-		    "name the tensors by their paths in the model",
-		    "`weights` of a layer that a model calls is not read yet");
 	else if (l->losses.n && e->frame->regions)
 		say(e, E_not_supported, call->loc, "call it before",
 		    "a layer with a loss inside a branch or loop at run time");

@@ -97,7 +97,8 @@ Value *layout_tensor(Elab *e, const char *name, Loc loc)
 
 	if (!l->layout_prefix)
 		return NULL;
-	const char *full = arena_printf(e->a, "%s%s", l->layout_prefix, name);
+	const char *full =
+	    arena_printf(e->a, "%s%s%s", l->prefix, l->layout_prefix, name);
 	if (!t || !t->find(t->ctx, full, &tensor)) {
 		if (e->probe)
 			e->absent = true;
@@ -218,28 +219,69 @@ static void load_param(Elab *e, Param *p, const Setting *s)
 	l->expert = -1;
 }
 
-void load_functions(Elab *e, Layer *l)
+/* In `weights` of a layer that a model calls a path is as if the layer stood alone: that of
+ * 1.moe.experts.*.gate is gate. */
+static const char *own_path(const Layer *l, const char *name)
 {
-	Layer *outer = e->layer;
-	Frame *frame = e->frame;
+	static const char experts[] = "experts.*.";
+
+	if (!l->outer)
+		return name;
+	name += strlen(l->prefix);
+	return strncmp(name, experts, strlen(experts)) == 0 ? name + strlen(experts) : name;
+}
+
+/* Whose `weights` says where a parameter is: that of the innermost layer that owns it. */
+static Layer *owner_of(Elab *e, Layer *whole, const char *name)
+{
+	Layer *of = whole;
+
+	for (int i = 0; i < e->called.n; i++) {
+		Layer *l = e->called.at[i];
+		size_t n = strlen(l->prefix);
+		if (strncmp(name, l->prefix, n) == 0 && n > strlen(of->prefix))
+			of = l;
+	}
+	return of;
+}
+
+static void load_layer(Elab *e, Layer *l, Layer *const *owners)
+{
 	Settings settings = {0};
 
-	if (!e->opt->tensors || l->weights.n == 0)
+	if (l->weights.n == 0)
 		return;
 	e->layer = l;
 	e->frame = l->frame;
-	e->max_ops = e->ops + MAX_LOAD_OPS;
 	for (int i = 0; i < l->weights.n; i++)
 		collect_settings(e, &l->weights.at[i], l->weights.at[i].node, 1,
 				 &settings);
 	for (int i = 0; i < l->m->params.n && !e->fatal; i++) {
 		Param *p = &l->m->params.at[i];
-		const Setting *s = setting_of(&settings, p->name);
+		const Setting *s = setting_of(&settings, own_path(l, p->name));
+		if (owners[i] != l)
+			continue;
 		if (s)
 			load_param(e, p, s);
 		else
 			say_no_entry(e, p, &settings, l->weights.at[0].node->loc);
 	}
+}
+
+void load_functions(Elab *e, Layer *l)
+{
+	Layer *outer = e->layer;
+	Frame *frame = e->frame;
+	Layer **owners = NEWN(e->a, Layer *, (size_t)l->m->params.n + 1);
+
+	if (!e->opt->tensors)
+		return;
+	for (int i = 0; i < l->m->params.n; i++)
+		owners[i] = owner_of(e, l, l->m->params.at[i].name);
+	e->max_ops = e->ops + MAX_LOAD_OPS;
+	load_layer(e, l, owners);
+	for (int i = 0; i < e->called.n; i++)
+		load_layer(e, e->called.at[i], owners);
 	e->layer = outer;
 	e->frame = frame;
 }

@@ -96,6 +96,45 @@ def a_missing_weight_is_named_by_its_path():
 
 
 @test
+def weights_as_the_layers_say():
+    """A layer's `weights` names tensors behind the path of its call; the others keep theirs."""
+    w = weights()
+    src = write("stack.moe", SOURCE)
+    plain = moec("run", src, "--layer", "stack", "--weights", save("w.safetensors", w))
+    own = SOURCE.replace("  loss    z", """  weights "mlp." {
+    router = "gate.weight"
+    gate   = "experts"[expert, 0:16]
+    up     = "experts"[expert, 16:]
+    down   = transpose("w2.{expert}")
+  }
+  loss    z""").replace("  output swiglu(x, 16)\n", """  output swiglu(x, 16)
+  weights "" { gate = "w1.weight" up = "w3.weight" down = "w2.weight" }
+""")
+    v = {}
+    for i in range(4):
+        v[f"{i}.norm.scale"] = w[f"{i}.norm.scale"]
+        if i % 2:
+            at, to = f"{i}.ffn.", f"{i}.ffn.mlp."
+            v[to + "gate.weight"] = w[at + "router"]
+            v[to + "experts"] = np.stack([
+                np.concatenate([w[f"{at}experts.{e}.{k}"] for k in ("gate", "up")])
+                for e in range(EXPERTS)])
+            v |= {f"{to}w2.{e}": w[f"{at}experts.{e}.down"].T for e in range(EXPERTS)}
+        else:
+            for k, n in (("gate", 1), ("up", 3), ("down", 2)):
+                v[f"{i}.dense.w{n}.weight"] = w[f"{i}.dense.{k}"]
+    src, file = write("own.moe", own), save("v.safetensors", v)
+    out = moec("run", src, "--layer", "stack", "--weights", file, "--check")
+    assert summary(out)["checksum"] == summary(plain)["checksum"]
+    moec("pack", src, "--layer", "stack", "--weights", file, "-o", "own.moew")
+    packed = moec("run", src, "--layer", "stack", "--weights", "own.moew")
+    assert summary(packed)["checksum"] == summary(plain)["checksum"]
+    del v["3.ffn.mlp.w2.4"]
+    moec("run", src, "--layer", "stack", "--weights", save("v.safetensors", v), status=1,
+         said="`3.ffn.experts.*.down` of expert 4 needs `3.ffn.mlp.w2.4`")
+
+
+@test
 def layers_of_a_stack_alone():
     src = write("stack.moe", SOURCE)
     for layer in ("dense", "moe"):
