@@ -50,14 +50,14 @@ static const char *const emit_names[] = {"lib", "obj", "asm", "llvm", "ir", "hea
 void usage_error(DiagCode code, const char *near, const char *fmt, ...)
 {
 	Arena *arena = arena_new();
+	Diag *diag = diag_new(arena, stderr);
 	va_list args;
 
 	va_start(args, fmt);
-	fprintf(stderr, "moec: error: %s [%s]\n",
-		printable(arena, arena_vprintf(arena, fmt, args)), diag_info[code].code);
+	diag_error(diag, code, (Loc){0}, "%s", arena_vprintf(arena, fmt, args));
 	va_end(args);
 	if (near)
-		fprintf(stderr, "  fix: did you mean `%s`?\n", near);
+		diag_fix(diag, "did you mean `%s`?", near);
 	arena_free(arena);
 }
 

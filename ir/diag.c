@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TAB = 8, LONGEST_LINE = 160, LONGEST_NAME = 64, LONGEST_TEXT = 1000 };
 
@@ -13,11 +14,31 @@ typedef struct {
 
 struct Diag {
 	Arena *arena;
-	FILE  *out;
+	FILE *out;
 	Vec(Source) sources;
 	int errors, limit;
-	bool quiet;                     /* past the limit: notes and fixes too */
+	bool quiet; /* past the limit: notes and fixes too */
+	bool colour;
 };
+
+/* Escapes are for people: on a terminal that knows them, unless they are not wanted. */
+static bool wants_colour(FILE *out)
+{
+	const char *none = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	return out && isatty(fileno(out)) && !(none && *none) && term &&
+	       strcmp(term, "dumb") != 0;
+}
+
+typedef enum { PLAIN, RED, GREEN, CYAN, YELLOW } Colour;
+
+static const char *paint(const Diag *d, Colour c)
+{
+	static const char *const escapes[] = {"\x1b[0m", "\x1b[1;31m", "\x1b[32m",
+					      "\x1b[36m", "\x1b[33m"};
+
+	return d->colour ? escapes[c] : "";
+}
 
 Diag *diag_new(Arena *arena, FILE *out)
 {
@@ -27,6 +48,7 @@ Diag *diag_new(Arena *arena, FILE *out)
 	d->out = out;
 	d->limit = 20;
 	d->quiet = !out;
+	d->colour = wants_colour(out);
 	return d;
 }
 
@@ -145,10 +167,10 @@ static void show_line(Diag *d, const char *line, size_t n, Loc loc)
 	}
 	if (col >= i)
 		from = width;
-	fprintf(d->out, "    %s\n    %*s^", t.s, (int)from, "");
+	fprintf(d->out, "    %s\n    %*s%s^", t.s, (int)from, "", paint(d, GREEN));
 	for (size_t w = from + 1; w < to; w++)
 		fputc('~', d->out);
-	fputc('\n', d->out);
+	fprintf(d->out, "%s\n", paint(d, PLAIN));
 }
 
 /* Names from files may be of any length: what nobody reads to its end is cut. */
@@ -166,28 +188,36 @@ static const char *text_of(Diag *d, const char *fmt, va_list args)
 }
 
 const DiagInfo diag_info[DIAG_CODES] = {
-#define DIAG(number, name, title, text, where, wrong, right) \
+#define DIAG(number, name, title, text, where, wrong, right)                             \
 	{"E0" #number, title, text, where, wrong, right},
 #include "diagnostics.def"
 #undef DIAG
 };
 
-/* code: in brackets behind the text, or NULL. */
-static void report(Diag *d, Loc loc, const char *kind, const char *code, bool show,
-		   const char *fmt, va_list args)
+/* The word and its colour; what stands behind the text; whether the line is shown. */
+typedef struct {
+	const char *word;
+	Colour colour;
+	const char *code;
+	bool show;
+} Voice;
+
+static void report(Diag *d, Loc loc, Voice v, const char *fmt, va_list args)
 {
-	const char *end = code ? arena_printf(d->arena, " [%s]", code) : "";
+	const char *end = v.code ? arena_printf(d->arena, " [%s]", v.code) : "";
+	const char *kind = arena_printf(d->arena, "%s%s:%s", paint(d, v.colour), v.word,
+					paint(d, PLAIN));
 	const char *text = text_of(d, fmt, args);
 	const char *file = loc.file ? printable(d->arena, loc.file) : "moec";
 	const char *line;
 	size_t n;
 
 	if (loc.file && loc.line > 0)
-		fprintf(d->out, "%s:%d:%d: %s: %s%s\n", file, loc.line, MAX(loc.col, 1),
+		fprintf(d->out, "%s:%d:%d: %s %s%s\n", file, loc.line, MAX(loc.col, 1),
 			kind, text, end);
 	else
-		fprintf(d->out, "%s: %s: %s%s\n", file, kind, text, end);
-	if (show && loc.file && loc.line > 0 && (line = source_line(d, loc, &n)))
+		fprintf(d->out, "%s: %s %s%s\n", file, kind, text, end);
+	if (v.show && loc.file && loc.line > 0 && (line = source_line(d, loc, &n)))
 		show_line(d, line, n, loc);
 }
 
@@ -199,7 +229,7 @@ void diag_error(Diag *d, DiagCode code, Loc loc, const char *fmt, ...)
 	if (d->quiet)
 		return;
 	va_start(args, fmt);
-	report(d, loc, "error", diag_info[code].code, true, fmt, args);
+	report(d, loc, (Voice){"error", RED, diag_info[code].code, true}, fmt, args);
 	va_end(args);
 }
 
@@ -210,7 +240,7 @@ void diag_note(Diag *d, Loc loc, const char *fmt, ...)
 	if (d->quiet)
 		return;
 	va_start(args, fmt);
-	report(d, loc, "note", NULL, true, fmt, args);
+	report(d, loc, (Voice){"note", CYAN, NULL, true}, fmt, args);
 	va_end(args);
 }
 
@@ -221,7 +251,8 @@ void diag_fix(Diag *d, const char *fmt, ...)
 	if (d->quiet)
 		return;
 	va_start(args, fmt);
-	fprintf(d->out, "  fix: %s\n", text_of(d, fmt, args));
+	fprintf(d->out, "  %sfix:%s %s\n", paint(d, GREEN), paint(d, PLAIN),
+		text_of(d, fmt, args));
 	va_end(args);
 }
 
@@ -230,7 +261,7 @@ void diag_perf(Diag *d, Loc loc, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	report(d, loc, "perf", NULL, false, fmt, args);
+	report(d, loc, (Voice){"perf", YELLOW, NULL, false}, fmt, args);
 	va_end(args);
 }
 

@@ -141,6 +141,38 @@ def codes_in_several_spellings():
     moec("--explain", "E0201", "E0202", status=2)
 
 
+def on_terminal(**env):
+    """What moec says of a mistake to a terminal."""
+    parent, child = os.openpty()
+    write("a.moe", "\n".join(in_layer(["y = bais"])))
+    p = subprocess.Popen([MOEC, "compile", "a.moe"], stdin=subprocess.DEVNULL, stdout=child,
+                         stderr=child, env={**os.environ, "NO_COLOR": "", **env})
+    os.close(child)
+    out = b""
+    while True:
+        try:
+            part = os.read(parent, 4096)
+        except OSError:                 # the other end is closed
+            part = b""
+        if not part:
+            break
+        out += part
+    assert p.wait(20) == 1, out
+    os.close(parent)
+    return out.decode().replace("\r\n", "\n")
+
+
+@test
+def colours_on_a_terminal_alone():
+    bright = on_terminal(TERM="xterm")
+    plain = on_terminal(TERM="xterm", NO_COLOR="1")
+    assert "\x1b[1;31merror:\x1b[0m there is no" in bright and "\x1b" not in plain, bright
+    assert re.sub(r"\x1b\[[0-9;]*m", "", bright) == plain == on_terminal(TERM="dumb")
+    p = subprocess.run([MOEC, "compile", "a.moe"], capture_output=True, text=True, timeout=20,
+                       env={**os.environ, "TERM": "xterm"})
+    assert p.stderr == plain, p.stderr
+
+
 @test
 def codes_are_in_order():
     all_codes = codes()
