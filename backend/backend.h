@@ -5,6 +5,7 @@
 
 #include "../ir/ir.h"
 #include "../ir/target.h"
+#include "../runtime/layer.h"
 
 typedef enum { EMIT_OBJ, EMIT_ASM, EMIT_LLVM, EMIT_LIB, EMIT_HEADER } EmitKind;
 
@@ -13,12 +14,21 @@ typedef struct {
 	EmitKind      what;
 	const char   *out;              /* path; written beside and renamed */
 	bool          verify;           /* LLVM's verifier, between emitting and optimising */
+	/* The same layer for further targets of the triple, as their modules say, the best
+	 * first; all are worse than `target`. */
+	const Module *const *others;
+	int           nothers;
 } EmitOptions;
 
 /* lower: the module (scheduled and packed) to LLVM, to a file.  False: said. */
 bool backend_emit(Arena *, Diag *, const Module *, const EmitOptions *);
-/* The C header of the library's interface. */
-void backend_header(Text *, const Module *);
+/* False: the layer has something that is not compiled yet; said. */
+bool backend_accepts(Diag *, const Module *);
+/* The descriptor for the module's target as far as weights are concerned, and the lesser
+ * targets' behind it.  NULL: not accepted. */
+const moert_layer *backend_layout(Arena *, Diag *, const Module *, const moert_layer *next);
+/* The C header of the library's interface; n modules, one for each target, best first. */
+void backend_header(Text *, const Module *const *variants, int n);
 
 /* What moec carries for each machine: the runtime's archive (libmoert.a), for linking; of
  * foreign ones the program that runs a layer there (../foreign/runner), too. */

@@ -68,7 +68,7 @@ static Val buffers(Emit *e)
 	return table(e, rows, e->bufs.n, "buffers");
 }
 
-static Val stream_names(Emit *e, const char **names, int n)
+static Val stream_names(Emit *e, const char *const *names, int n)
 {
 	Val *at = NEWN(e->arena, Val, (size_t)n);
 
@@ -77,49 +77,23 @@ static Val stream_names(Emit *e, const char **names, int n)
 	return table(e, at, n, "streams");
 }
 
-static void plain_fields(Fields *f, Emit *e, const Weight *w)
-{
-	const Type *t = &w->param->type;
-	int64_t n = type_elems(t);
-
-	word(f, t->dtype);
-	word(f, 0);
-	word(f, 0);
-	word(f, n);
-	word(f, 1);
-	word(f, 1);
-	pointer(f, stream_names(e, (const char **)&w->param->name, 1));
-	word(f, n * memory_bytes(t->dtype));
-}
-
-static void panel_fields(Fields *f, Emit *e, const Panel *p)
-{
-	int64_t panels = (p->n + p->cols - 1) / p->cols;
-	int64_t steps = (p->k + p->kpack - 1) / p->kpack;
-
-	word(f, p->dtype);
-	word(f, p->cols);
-	word(f, p->kpack);
-	word(f, p->n);
-	word(f, p->k);
-	word(f, p->nstreams);
-	pointer(f, stream_names(e, p->streams, p->nstreams));
-	word(f, panels * steps * p->kpack * p->cols * p->nstreams * memory_bytes(p->dtype));
-}
-
 static Val weights(Emit *e)
 {
 	Val *rows = NEWN(e->arena, Val, (size_t)e->weights.n + 1);
 
 	for (int i = 0; i < e->weights.n; i++) {
-		const Weight *w = &e->weights.at[i];
+		moert_weight w = layout_weight(&e->weights.at[i]);
 		Fields f = {.e = e};
-		text(&f, w->name);
-		word(&f, w->range);
-		if (w->panel)
-			panel_fields(&f, e, w->panel);
-		else
-			plain_fields(&f, e, w);
+		text(&f, w.name);
+		word(&f, w.range);
+		word(&f, w.dtype);
+		word(&f, w.cols);
+		word(&f, w.kpack);
+		word(&f, w.n);
+		word(&f, w.k);
+		word(&f, w.nstreams);
+		pointer(&f, stream_names(e, w.streams, (int)w.nstreams));
+		word(&f, w.bytes);
 		rows[i] = structure(&f, sizeof(moert_weight));
 	}
 	return table(e, rows, e->weights.n, "weights");
@@ -173,29 +147,6 @@ static Val steps(Emit *e)
 	return table(e, rows, e->steps.n, "steps");
 }
 
-/* What a file of packed weights must agree with: names, shapes, types and layouts. */
-static uint64_t fingerprint(Emit *e)
-{
-	Text t = text_new(e->arena);
-	uint64_t h = 14695981039346656037u;
-
-	text_printf(&t, "%s %lld\n", e->m->name, (long long)e->m->experts);
-	for (int i = 0; i < e->weights.n; i++) {
-		const Weight *w = &e->weights.at[i];
-		text_printf(&t, "%s %d ", w->name, w->range);
-		if (w->panel)
-			text_printf(&t, "%d %lld %lld %lld %lld %d\n", w->panel->dtype,
-				    (long long)w->panel->n, (long long)w->panel->k,
-				    (long long)w->panel->cols, (long long)w->panel->kpack,
-				    w->panel->nstreams);
-		else
-			print_type(&t, &w->param->type);
-	}
-	for (size_t i = 0; i < t.n; i++)
-		h = (h ^ (unsigned char)t.s[i]) * 1099511628211u;
-	return h;
-}
-
 void emit_tables(Emit *e)
 {
 	e->weights_table = weights(e);
@@ -223,7 +174,8 @@ Val emit_descriptor(Emit *e, Val calls, int n)
 	text(&f, c ? c->path : e->m->name);
 	text(&f, e->t->name);
 	text(&f, e->t->needs);
-	word(&f, (int64_t)fingerprint(e));
+	pointer(&f, c ? NULL : e->next);
+	word(&f, (int64_t)layout_fingerprint(e));
 	word(&f, c ? c->width : e->m->width);
 	word(&f, c ? c->experts : e->m->experts);
 	word(&f, c ? c->picks : e->m->picks);

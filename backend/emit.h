@@ -55,6 +55,7 @@ typedef struct {
 	Vec(Step)     steps;
 	const Step   *step;             /* being emitted: numbers in code count from its bases */
 	Val           weights_table, ranges_table;      /* of all: NULL: none */
+	Val           next;             /* descriptor for a lesser target, or NULL */
 	Vec(struct Shared { const char *signature; Step step; }) shared;
 	int           lanes;            /* f32 entries of a vector */
 } Emit;
@@ -149,8 +150,14 @@ const char *kernel_signature(Emit *, const Op *kernel, const Step *bases);
 
 /* start.c: LLVM, before anything of it is used */
 void  llvm_start(void);
+
+/* layout.c */
+moert_weight layout_weight(const Weight *);
+uint64_t     layout_fingerprint(const Emit *);
+
 /* lower.c, entry.c, object.c, link.c */
-void  emit_layer(Emit *);               /* kernels, descriptor */
+void  number_weights(Emit *);
+Val   emit_layer(Emit *);               /* kernels; the descriptor */
 void  emit_tables(Emit *);              /* weights and ranges, which calls share */
 Val   emit_descriptor(Emit *, Val calls, int n);        /* the moert_layer constant */
 Val   emit_call_table(Emit *, const Val *layers, int n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * entry: the functions a host program calls, NAME_open and so on: each a thin one around the
- * runtime's, with the layer's descriptor in hand. */
+ * runtime's, with the layer's descriptor in hand.  They run before it is known what the
+ * CPU has, and use nothing beyond what all have. */
 #include "emit.h"
 
 static Val runtime_function(Ll *l, const char *name, Ty ret, Ty *args, int n)
@@ -74,6 +75,7 @@ void emit_entries(Emit *e, Val layer)
 	forward(e, "open", l->i32, 3, layer);
 	forward(e, "open_memory", l->i32, 4, layer);
 	forward(e, "bytes", l->i64, 1, NULL);
+	forward(e, "target", l->ptr, 1, NULL);
 	forward(e, "close", l->none, 1, NULL);
 	forward(e, "start", l->i32, 3, NULL);
 	forward(e, "run", l->i32, 2, NULL);

@@ -168,15 +168,25 @@ Header header_of(Text *t, const Module *m, int call)
 
 /* ---- the parts, in their order ---------------------------------------------------- */
 
-static void put_head(Header *h)
+/* The last is the one that asks least of the CPU. */
+static void put_targets(Header *h, const Module *const *variants, int n)
+{
+	const char *last = variants[n - 1]->target;
+	const Target *least = last ? target_find(last) : NULL;
+
+	for (int i = 0; i < n && least; i++)
+		text_printf(h->t, "%s%s", i ? ", " : " for ", variants[i]->target);
+	if (least)
+		text_printf(h->t, "\n * (the CPU must have: %s)",
+			    *least->needs ? least->needs : "nothing beyond that");
+}
+
+static void put_head(Header *h, const Module *const *variants, int n)
 {
 	const Module *m = h->m;
-	const Target *target = m->target ? target_find(m->target) : NULL;
 
 	header_put(h, "/* @, a Mixture-of-Experts layer compiled by moec");
-	if (target)
-		text_printf(h->t, " for %s\n * (the CPU must have: %s)", m->target,
-			    *target->needs ? target->needs : "nothing beyond that");
+	put_targets(h, variants, n);
 	header_put(h, ".\n *\n");
 	text_printf(h->t, " *     x  %s -> y  %s\n", described(h, input(h, 0)),
 		    described(h, output(h, 0)));
@@ -259,6 +269,7 @@ static void put_opening(Header *h)
 "\tuint64_t        flags;\n"
 "\tchar           *why;                 /* what went wrong is written there, or NULL */\n"
 "\tsize_t          why_size;\n"
+"\tconst char     *target;              /* of those above, this one; NULL: the best */\n"
 "} @_options;\n"
 "\n"
 "/* Opens weights that `moec pack` wrote; options may be NULL.  On error *model is\n"
@@ -275,6 +286,7 @@ static void put_opening(Header *h)
 "\t@_model **model);\n"
 "\n"
 "int64_t @_bytes(const @_model *model);          /* of weights in memory */\n"
+"const char *@_target(const @_model *model);     /* of those above, the one in use */\n"
 "void @_close(@_model *model);   /* NULL is allowed; its sessions may still be open */\n"
 "const struct moert_layer *@_layer(void);        /* what the runtime knows of it */\n");
 }
@@ -412,11 +424,12 @@ static void put_run(Header *h)
 	header_put(h, "int @_run(@_session *session, const @_args *args);\n");
 }
 
-void backend_header(Text *t, const Module *m)
+void backend_header(Text *t, const Module *const *variants, int n)
 {
+	const Module *m = variants[0];
 	Header h = header_of(t, m, -1);
 
-	put_head(&h);
+	put_head(&h, variants, n);
 	header_put(&h, "#ifndef MOEC_@_H\n#define MOEC_@_H\n\n"
 		"#include <stddef.h>\n#include <stdint.h>\n\n"
 		"#ifdef __cplusplus\nextern \"C\" {\n#endif\n");

@@ -7,6 +7,7 @@
 void ll_open(Ll *l, LLVMContextRef ctx, LLVMModuleRef mod)
 {
 	*l = (Ll){.ctx = ctx, .mod = mod, .b = LLVMCreateBuilderInContext(ctx)};
+	ll_features(l, NULL, "", "");
 	l->f32 = LLVMFloatTypeInContext(ctx);
 	l->f64 = LLVMDoubleTypeInContext(ctx);
 	l->i1 = LLVMInt1TypeInContext(ctx);
@@ -24,13 +25,34 @@ void ll_attr(Ll *l, Val fn, unsigned index, const char *name, uint64_t value)
 	LLVMAddAttributeAtIndex(fn, index, LLVMCreateEnumAttribute(l->ctx, kind, value));
 }
 
+void ll_features(Ll *l, const char *variant, const char *cpu, const char *features)
+{
+	l->variant = variant;
+	l->cpu = cpu;
+	l->features = features;
+}
+
+static void words_attr(Ll *l, Val fn, const char *name, const char *words)
+{
+	LLVMAttributeRef attr = LLVMCreateStringAttribute(l->ctx, name, (unsigned)strlen(name),
+							  words, (unsigned)strlen(words));
+	if (words && *words)
+		LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, attr);
+}
+
 Val ll_function(Ll *l, const char *name, Ty result, Ty *args, int n, bool internal)
 {
 	Ty type = LLVMFunctionType(result, args, (unsigned)n, 0);
+	char longer[512];
+
+	if (l->variant && snprintf(longer, sizeof longer, "%s.%s", name, l->variant) > 0)
+		name = longer;
 	Val fn = LLVMAddFunction(l->mod, name, type);
 
 	LLVMSetLinkage(fn, internal ? LLVMInternalLinkage : LLVMExternalLinkage);
 	ll_attr(l, fn, LLVMAttributeFunctionIndex, "nounwind", 0);
+	words_attr(l, fn, "target-cpu", l->cpu);
+	words_attr(l, fn, "target-features", l->features);
 	l->fn = fn;
 	LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(l->ctx, fn, "entry");
 	LLVMPositionBuilderAtEnd(l->b, entry);

@@ -23,6 +23,7 @@ typedef struct {
 	LLVMModuleRef  mod;
 	LLVMBuilderRef b;
 	Val            fn;              /* being emitted */
+	const char    *variant, *cpu, *features;        /* of functions from now on */
 	Ty             f32, f64, i1, i8, i16, i32, i64, ptr, none;
 } Ll;
 
@@ -44,6 +45,8 @@ static inline Val ll_i64(Ll *l, int64_t v)
 
 /* ll.c */
 void ll_open(Ll *, LLVMContextRef, LLVMModuleRef);
+/* What functions from now on may use; variant: a part of their names, or NULL. */
+void ll_features(Ll *, const char *variant, const char *cpu, const char *features);
 Val  ll_function(Ll *, const char *name, Ty result, Ty *args, int n, bool internal);
 Val  ll_intrinsic(Ll *, const char *name, Ty overload);         /* declared */
 Val  ll_call(Ll *, Val fn, Val *args, int n);

@@ -120,13 +120,19 @@ static void add_weight(Emit *e, const Op *op)
 	vec_push(e->arena, &e->weights, w);
 }
 
-static void number_weights(Emit *e, const Fn *fn)
+static void add_weights(Emit *e, const Fn *fn)
 {
 	for (Op *op = fn->body->first; op; op = op->next)
 		for (int r = 0; r < op->nregions; r++)
 			for (Op *in = op->regions[r]->first; in; in = in->next)
 				if (in->kind == OP_unpack || in->kind == OP_param)
 					add_weight(e, in);
+}
+
+void number_weights(Emit *e)
+{
+	for (int i = 0; fn_compiled(e->m, i); i++)
+		add_weights(e, fn_compiled(e->m, i));
 }
 
 static Type level_named(const char *over)
@@ -315,13 +321,12 @@ static void lower_fn(Emit *e)
 
 /* The layers that a model calls have steps of their own, whose kernels are mostly shared
  * with one another, on the weights that the model's steps read. */
-void emit_layer(Emit *e)
+Val emit_layer(Emit *e)
 {
 	int n = e->m->calls.n;
 	Val *layers = NEWN(e->arena, Val, (size_t)n + 1);
 
-	for (int i = 0; fn_compiled(e->m, i); i++)
-		number_weights(e, fn_compiled(e->m, i));
+	number_weights(e);
 	emit_tables(e);
 	for (int i = 0; i < n; i++) {
 		e->call = &e->m->calls.at[i];
@@ -332,5 +337,5 @@ void emit_layer(Emit *e)
 	e->call = NULL;
 	e->layer = e->m->fns;
 	lower_fn(e);
-	emit_entries(e, emit_descriptor(e, emit_call_table(e, layers, n), n));
+	return emit_descriptor(e, emit_call_table(e, layers, n), n);
 }

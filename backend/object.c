@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a triple's CPUs all have: each function says what it needs beyond that. */
 static LLVMTargetMachineRef machine(Emit *e)
 {
 	LLVMTargetRef target;
@@ -13,18 +14,23 @@ static LLVMTargetMachineRef machine(Emit *e)
 
 	if (LLVMGetTargetFromTriple(e->t->triple, &target, &message))
 		ice("LLVM: %s", message);
-	Text features = text_new(e->arena);
-	for (const char *s = e->t->needs; *s;) {
+	return LLVMCreateTargetMachine(target, e->t->triple, "", "", LLVMCodeGenLevelDefault,
+				       LLVMRelocPIC, LLVMCodeModelDefault);
+}
+
+static const char *features(Arena *arena, const Target *t)
+{
+	Text words = text_new(arena);
+
+	for (const char *s = t->needs; *s;) {
 		size_t n = strcspn(s, " ");
-		text_add(&features, features.n ? ",+" : "+");
-		text_addn(&features, s, n);
+		text_add(&words, words.n ? ",+" : "+");
+		text_addn(&words, s, n);
 		s += n + (s[n] == ' ');
 	}
-	if (*e->t->tune)
-		text_printf(&features, "%s%s", features.n ? "," : "", e->t->tune);
-	return LLVMCreateTargetMachine(target, e->t->triple, e->t->cpu, features.s,
-				       LLVMCodeGenLevelDefault, LLVMRelocPIC,
-				       LLVMCodeModelDefault);
+	if (*t->tune)
+		text_printf(&words, "%s%s", words.n ? "," : "", t->tune);
+	return words.s;
 }
 
 static void optimise(Emit *e, LLVMTargetMachineRef tm)
@@ -93,7 +99,7 @@ static const Op *not_compiled(const Fn *layer)
 	return NULL;
 }
 
-static bool refuse(Diag *diag, const Op *op)
+static void refuse(Diag *diag, const Op *op)
 {
 	static const struct { OpKind kind; const char *what; } words[] = {
 		{OP_where, "an `if` that differs from token to token"},
@@ -110,29 +116,69 @@ static bool refuse(Diag *diag, const Op *op)
 			what = words[i].what;
 	diag_error(diag, E_not_compiled, op->loc, "%s is not compiled to native code yet", what);
 	diag_fix(diag, "`moec run --reference` interprets it");
-	return false;
 }
 
-bool backend_emit(Arena *arena, Diag *diag, const Module *m, const EmitOptions *o)
+bool backend_accepts(Diag *diag, const Module *m)
 {
-	Emit e = {.arena = arena, .diag = diag, .m = m, .t = o->target, .layer = m->fns};
 	const Op *no = NULL;
 
 	for (int i = 0; !no && fn_compiled(m, i); i++)
 		no = not_compiled(fn_compiled(m, i));
 	if (no)
-		return refuse(diag, no);
-	if (o->what == EMIT_HEADER) {
-		Text t = text_new(arena);
-		backend_header(&t, m);
-		return file_write(diag, o->out, t.s, t.n);
-	}
+		refuse(diag, no);
+	return !no;
+}
+
+/* One target of a library's; next: the descriptor of a lesser one, or NULL. */
+static Val emit_variant(const Emit *e, const EmitOptions *o, const Module *m,
+			const Target *t, Val next)
+{
+	Emit v = *e;
+
+	v.m = m;
+	v.t = t;
+	v.layer = m->fns;
+	v.next = next;
+	v.lanes = t->vector_bits / 32;
+	ll_features(&v.l, o->nothers ? t->name : NULL, t->cpu, features(e->arena, t));
+	return emit_layer(&v);
+}
+
+static void emit_all(Emit *e, const Module *m, const EmitOptions *o)
+{
+	Val lesser = NULL;
+
+	for (int i = o->nothers - 1; i >= 0; i--)
+		lesser = emit_variant(e, o, o->others[i], target_find(o->others[i]->target),
+				      lesser);
+	emit_entries(e, emit_variant(e, o, m, o->target, lesser));
+}
+
+static bool header_write(Arena *arena, Diag *diag, const Module *m, const EmitOptions *o)
+{
+	const Module **variants = NEWN(arena, const Module *, (size_t)o->nothers + 1);
+	Text t = text_new(arena);
+
+	variants[0] = m;
+	for (int i = 0; i < o->nothers; i++)
+		variants[i + 1] = o->others[i];
+	backend_header(&t, variants, o->nothers + 1);
+	return file_write(diag, o->out, t.s, t.n);
+}
+
+bool backend_emit(Arena *arena, Diag *diag, const Module *m, const EmitOptions *o)
+{
+	Emit e = {.arena = arena, .diag = diag, .m = m, .t = o->target, .layer = m->fns};
+
+	if (!backend_accepts(diag, m))
+		return false;
+	if (o->what == EMIT_HEADER)
+		return header_write(arena, diag, m, o);
 	llvm_start();
 	LLVMContextRef ctx = LLVMContextCreate();
 	LLVMModuleRef mod = LLVMModuleCreateWithNameInContext(m->name, ctx);
-	e.lanes = o->target->vector_bits / 32;
 	ll_open(&e.l, ctx, mod);
-	emit_layer(&e);
+	emit_all(&e, m, o);
 	bool ok;
 	if (o->what == EMIT_LIB) {
 		const char *out = library_place(arena, diag, o->out);

@@ -275,6 +275,7 @@ static bool prepare(Runner *r, Source *s)
 	r->b.threads = job->opt->threads ? job->opt->threads : cpu_count();
 	r->dot = probe_find(dot_kind(r->layer.m), target_find(r->b.target)->vector_bits);
 	server_open(&r->server, job, r->layer.m, source_weights(s, r->m), false);
+	r->server.variants = &r->layer.variants;
 	if (!open_copies(r, s))
 		return false;
 	moert_session_options options = {.size = sizeof options, .threads = r->b.threads};

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * compile: a layer to a library, an object, or text. */
 #include "moec.h"
-#include "../backend/backend.h"
 
 #include <string.h>
 
@@ -25,8 +24,9 @@ bool write_ir(const Job *job, const Module *m)
 	return true;
 }
 
-static bool emit(const Job *job, const Module *m)
+static bool emit(const Job *job, const Modules *list)
 {
+	const Module *m = list->at[0];
 	const Options *o = job->opt;
 	const char *name = o->emit ? o->emit : o->stop_after ? "ir" : "lib";
 	size_t i = 0;
@@ -35,13 +35,11 @@ static bool emit(const Job *job, const Module *m)
 		i++;
 	if (kinds[i].kind < 0)
 		return write_ir(job, m);
-	EmitOptions emit = {.target = target_find(m->target),
-			    .what = (EmitKind)kinds[i].kind,
-			    .verify = true};
-	emit.out = o->out ? o->out
+	const char *out = o->out ? o->out
 		   : kinds[i].suffix
 		       ? arena_printf(job->arena, "%s%s", m->name, kinds[i].suffix)
 		       : "/dev/stdout";
+	EmitOptions emit = emit_options(list, (EmitKind)kinds[i].kind, out);
 	ice_context("lower", NULL);
 	return backend_emit(job->arena, job->diag, m, &emit);
 }
@@ -49,13 +47,13 @@ static bool emit(const Job *job, const Module *m)
 int command_compile(const Job *job)
 {
 	Source s;
+	Modules list;
 	bool ok = false;
 
 	if (!source_open(job, &s))
 		return EXIT_INPUT;
-	Module *m = source_module(&s);
-	if (m && compile_module(&s, m, stdout))
-		ok = emit(job, m);
+	if (compile_variants(&s, &list, stdout))
+		ok = emit(job, &list);
 	source_close(&s);
 	return ok ? EXIT_OK : EXIT_INPUT;
 }

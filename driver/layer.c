@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * layer: a module through the pipeline, and as code in this process. */
+ * layer: a source as code in this process, or where it can run. */
 #include "moec.h"
-#include "../backend/backend.h"
-#include "../passes/pass.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -12,56 +10,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-const Target *need_target(const Job *job)
-{
-	if (!job->opt->target)
-		diag_error(job->diag, E_target, (Loc){0},
-			   "this machine is none that moec compiles for");
-	return job->opt->target;
-}
-
-/* The last pass that IR text certainly has behind it; NULL: none.  Those between the two
- * leave what they have done already as it is. */
-static const char *passes_done(const Module *m)
-{
-	return m->panels.n > 0 ? "pack" : m->target ? "form-kernels" : NULL;
-}
-
-bool compile_module(const Source *s, Module *m, FILE *dumps)
-{
-	const Job *job = s->job;
-	const Options *o = job->opt;
-	const Target *target = m->target ? target_find(m->target) : need_target(job);
-	PassContext ctx = {.arena = job->arena, .diag = job->diag, .target = target,
-			   .plan = s->plan};
-	PassOptions options = {
-		.only = o->passes ? (const char *const[]){NULL} : NULL,
-		.skip = (const char *const *)o->no_pass.at, .nskip = o->no_pass.n,
-		.print_after = o->print_after, .stop_after = o->stop_after,
-		.from = passes_done(m), .time = o->time_passes, .verify = true,
-		.out = dumps, .command = job->command,
-	};
-
-	if (m->target && !target) {
-		diag_error(job->diag, E_target, (Loc){.file = o->src}, "no target `%s`",
-			   m->target);
-		return false;
-	}
-	if (!target)
-		return false;
-	if (o->passes) {
-		options.only = o->passes->n ? o->passes->at : options.only;
-		options.nonly = o->passes->n;
-	}
-	int errors = diag_errors(job->diag);
-	run_passes(m, &ctx, &options);
-	if (s->plan && !s->plan->applied && !o->stop_after &&
-	    diag_errors(job->diag) == errors)
-		diag_error(job->diag, E_plan_setting, (Loc){.file = o->src},
-			   "the plan has no effect: schedule-blocks does not run");
-	return diag_errors(job->diag) == errors;
-}
 
 static void remove_folder(Arena *a, const char *folder)
 {
@@ -76,12 +24,9 @@ static void remove_folder(Arena *a, const char *folder)
 }
 
 /* In a child, so that whatever becomes of it, the folder can be removed. */
-static int emit_apart(const Job *job, const Module *m, const char *path)
+static int emit_apart(const Job *job, const Modules *list, const char *path)
 {
-	EmitOptions emit = {.target = target_find(m->target),
-			    .what = EMIT_LIB,
-			    .out = path,
-			    .verify = true};
+	EmitOptions emit = emit_options(list, EMIT_LIB, path);
 	int status;
 
 	fflush(NULL);
@@ -91,7 +36,7 @@ static int emit_apart(const Job *job, const Module *m, const char *path)
 		return EXIT_INPUT;
 	}
 	if (child == 0) {
-		bool ok = backend_emit(job->arena, job->diag, m, &emit);
+		bool ok = backend_emit(job->arena, job->diag, list->at[0], &emit);
 		fflush(NULL);
 		_exit(ok ? EXIT_OK : EXIT_INPUT);
 	}
@@ -148,9 +93,10 @@ bool layer_load(const Job *job, Source *s, Layer *l)
 	char *folder =
 	    arena_printf(job->arena, "%s/moec.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 
-	*l = (Layer){.m = source_module(s)};
-	if (!l->m || !compile_module(s, l->m, NULL))
+	*l = (Layer){0};
+	if (!compile_variants(s, &l->variants, NULL))
 		return false;
+	l->m = l->variants.at[0];
 	if (!mkdtemp(folder)) {
 		diag_error(job->diag, E_cannot_write, (Loc){.file = folder},
 			   "cannot create: %m");
@@ -159,7 +105,7 @@ bool layer_load(const Job *job, Source *s, Layer *l)
 	const char *path = arena_printf(job->arena, "%s/layer.so", folder);
 	cleanup_file(folder);
 	cleanup_file(path);
-	int status = emit_apart(job, l->m, path);
+	int status = emit_apart(job, &l->variants, path);
 	bool ok = status == EXIT_OK && start(job, path, l);
 	remove_folder(job->arena, folder);
 	cleanup_forget(path);
@@ -222,6 +168,11 @@ static bool enough_memory(const Job *job, const moert_layer *l, bool twice)
 		   "its weights need %.1f GB of memory, %.1f GB are free", (double)need * 1e-9,
 		   (double)have * 1e-9);
 	return false;
+}
+
+const char *layer_target(const Layer *l, const moert_model *model)
+{
+	return l->foreign ? foreign_target(l->foreign) : moert_target(model);
 }
 
 static int open_packed(const Layer *l, const char *path, const moert_options *o,

@@ -3,6 +3,7 @@
 #ifndef MOEC_DRIVER_H
 #define MOEC_DRIVER_H
 
+#include "../backend/backend.h"
 #include "../foreign/foreign.h"
 #include "../frontend/frontend.h"
 #include "../io/io.h"
@@ -23,12 +24,14 @@ typedef enum {
 
 typedef Vec(const char *) Names;
 typedef Vec(int64_t) Numbers;
+typedef Vec(const Target *) Targets;
+typedef Vec(const Module *) Modules;
 
 typedef struct {
 	const char *src;                /* the argument, NULL for commands without one */
 	const char *out, *emit, *layer, *weights, *stop_after, *print_after;
 	const char *output, *json, *plan;
-	const Target *target;           /* NULL: the host has none of ours */
+	Targets targets;                /* best first; none: the host is none of ours */
 	Names   no_pass, inputs;
 	Names  *passes;                 /* NULL: the rest of the pipeline */
 	int64_t tokens;                 /* -1: not given */
@@ -86,6 +89,7 @@ typedef struct {
 	WeightSource  source;           /* first */
 	const Job    *job;
 	const Module *m;                /* whose params and load functions are meant */
+	const Modules *variants;        /* .. where a runtime asks: one of these */
 	Weights      *natural;
 	Vec(MadeMatrix) made;           /* derived ones */
 	const Param  *last;             /* handed out last, natural, and whose it is */
@@ -98,11 +102,17 @@ void        server_close(Server *);
 const void *server_get(void *server, const moert_layer *, const char *name, int64_t range,
 		       int64_t expert);
 
-/* layer.c: a module through the pipeline, and as code in this process, or, for machines
- * that this one is not, under qemu-user */
-bool   compile_module(const Source *, Module *, FILE *dumps);
+/* variants.c: a source through the pipeline, for target `number` of the command line's
+ * unless the module names one; for all, best first; and what to do with these */
+bool   compile_module(const Source *, Module *, int number, FILE *dumps);
+bool   compile_variants(Source *, Modules *, FILE *dumps);
+EmitOptions emit_options(const Modules *, EmitKind, const char *out);
+
+/* layer.c: a source as code in this process, or, for machines that this one is not, under
+ * qemu-user */
 typedef struct {
-	Module            *m;
+	const Module      *m;           /* the best target's */
+	Modules            variants;    /* all */
 	void              *library;     /* here, or .. */
 	Foreign           *foreign;     /* .. there: then the model is there as well */
 	const moert_layer *layer;
@@ -110,6 +120,7 @@ typedef struct {
 bool   layer_load(const Job *, Source *, Layer *);
 void   layer_unload(Layer *);
 bool   layer_open(const Job *, Source *, const Layer *, Server *, moert_model **);
+const char *layer_target(const Layer *, const moert_model *);   /* that was chosen */
 bool   layer_failed(const Job *, const char *what, int error, const char *why);
 /* The host's row, or an error that no target runs here. */
 const Target *need_target(const Job *);
@@ -154,6 +165,7 @@ typedef struct {
 	int64_t  k;
 	EvalRouting *calls;             /* of each layer that a model calls, or NULL */
 	double   ms;
+	const char *target;             /* of compiled code */
 } Outcome;
 bool   run_native(const Job *, Source *, const Inputs *, const Layer *, Server *,
 		  Outcome *);

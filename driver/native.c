@@ -154,6 +154,7 @@ bool run_native(const Job *job, Source *s, const Inputs *in, const Layer *l,
 	bind_outputs(job->arena, l->layer, in->tokens, &c, out);
 	bind_routing(job->arena, l->layer, in->tokens, &c, out);
 	bool ok = run_once(job, l, model, &c, out);
+	out->target = layer_target(l, model);
 	moert_close(model);
 	if (ok)
 		read_outputs(job->arena, &c, out);

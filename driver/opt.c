@@ -17,7 +17,7 @@ int command_opt(const Job *job)
 	else
 		diag_error(job->diag, E_file_kind, (Loc){.file = job->opt->src},
 			   "not a .mir file");
-	if (m && compile_module(&s, m, NULL))
+	if (m && compile_module(&s, m, 0, NULL))
 		ok = write_ir(job, m);
 	source_close(&s);
 	return ok ? EXIT_OK : EXIT_INPUT;

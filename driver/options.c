@@ -12,7 +12,7 @@ enum { MOST_THREADS = 1024, MOST_TOKENS = INT32_MAX, NAME_WIDTH = 27 };
 
 typedef enum {
 	TEXT, LIST, FLAG, TOKENS, LIST_OF_TOKENS, THREADS, SEED,
-	EMIT, TARGET, PASS, PASS_OR_ALL, SKIP, PASSES
+	EMIT, TARGETS, PASS, PASS_OR_ALL, SKIP, PASSES
 } Kind;
 
 typedef struct {
@@ -139,16 +139,55 @@ static bool parse_name(const OptionInfo *o, const char *value, const char *what,
 	return false;
 }
 
-static bool parse_target(Arena *a, const OptionInfo *o, const char *value,
-			 const Target **out)
+/* Wider vectors first, then what stands later in the table. */
+static bool is_better(const Target *a, const Target *b)
+{
+	return a->vector_bits != b->vector_bits ? a->vector_bits > b->vector_bits
+						: target_rank(a) > target_rank(b);
+}
+
+static bool add_target(Arena *a, const OptionInfo *o, const Target *t, Targets *list)
+{
+	int at = 0;
+
+	if (!t)                         /* native, on a host that is none of ours */
+		return true;
+	for (int i = 0; i < list->n; i++) {
+		if (target_rank(list->at[i]) == target_rank(t))
+			return true;
+		if (strcmp(list->at[i]->triple, t->triple) != 0) {
+			usage_error(E_option_value, NULL,
+				    "%s: '%s' and '%s' cannot share a library", o->name,
+				    list->at[i]->name, t->name);
+			return false;
+		}
+		at += is_better(list->at[i], t);
+	}
+	vec_push(a, list, t);
+	for (int i = list->n - 1; i > at; i--) {
+		list->at[i] = list->at[i - 1];
+		list->at[i - 1] = t;
+	}
+	return true;
+}
+
+static bool parse_targets(Arena *a, const OptionInfo *o, const char *value, Targets *list)
 {
 	const char **names = NEWN(a, const char *, (size_t)target_count + 1);
 
 	for (int i = 0; i < target_count; i++)
 		names[i] = targets[i].name;
 	names[target_count] = "native";
-	*out = target_find(value);
-	return parse_name(o, value, "target", names, target_count + 1);
+	*list = (Targets){0};
+	for (const char *at = value;; at++) {
+		const char *name = arena_strndup(a, at, strcspn(at, ","));
+		if (!parse_name(o, name, "target", names, target_count + 1) ||
+		    !add_target(a, o, target_find(name), list))
+			return false;
+		at += strlen(name);
+		if (!*at)
+			return true;
+	}
 }
 
 static bool parse_pass(Arena *a, const OptionInfo *o, const char *value)
@@ -210,8 +249,8 @@ static bool parse_value(Arena *a, const OptionInfo *o, const char *value, Option
 			return bad_value(o, value, "a number below 2^64");
 		*(uint64_t *)field = seed;
 		return true;
-	case TARGET:
-		return parse_target(a, o, value, field);
+	case TARGETS:
+		return parse_targets(a, o, value, field);
 	case PASSES:
 		return parse_passes(a, o, value, field);
 	case EMIT:
@@ -293,6 +332,13 @@ static bool consistent(CommandNumber number, const Options *o)
 	else if (o->reference && o->check)
 		usage_error(E_options_conflict, NULL,
 			    "--reference and --check exclude each other");
+	else if (o->targets.n > 1 && (o->stop_after || o->print_after ||
+				      (o->emit && strcmp(o->emit, "ir") == 0)))
+		usage_error(E_options_conflict, NULL, "IR is for one target, not %d",
+			    o->targets.n);
+	else if (o->targets.n > 1 && number == COMMAND_bench)
+		usage_error(E_options_conflict, NULL, "one target is measured at a time, not %d",
+			    o->targets.n);
 	else if (o->stop_after && o->emit && strcmp(o->emit, "ir") != 0)
 		usage_error(E_options_conflict, NULL,
 			    "--stop-after writes IR, not --emit=%s", o->emit);
@@ -305,7 +351,9 @@ bool options_parse(Arena *a, CommandNumber number, int argc, char **argv, Option
 {
 	bool only_arguments = false;
 
-	*out = (Options){.tokens = -1, .target = target_find("native")};
+	*out = (Options){.tokens = -1};
+	if (target_find("native"))
+		vec_push(a, &out->targets, target_find("native"));
 	for (int i = 0; i < argc; i++) {
 		const char *arg = argv[i];
 		if (!only_arguments && strcmp(arg, "--") == 0) {

@@ -61,12 +61,11 @@ static int run_compiled(const Job *job, Source *s, const Module *m, const Inputs
 	if (!layer_load(job, s, &layer))
 		return status;
 	int64_t threads = job->opt->threads ? job->opt->threads : cpu_count();
-	server->m = layer.m;
+	server->variants = &layer.variants;
 	if (run_native(job, s, in, &layer, server, &out))
 		status = finish(job, m, in, &out, arena_printf(job->arena,
-				"compiled for %s, %jd thread%s", layer.m->target,
+				"compiled for %s, %jd thread%s", out.target,
 				(intmax_t)threads, threads == 1 ? "" : "s"));
-	server->m = m;
 	if (status == EXIT_OK && job->opt->check &&
 	    !check_outcome(job, m, in, &server->source, &out, &within))
 		status = EXIT_INPUT;

@@ -93,11 +93,17 @@ static const void *get(WeightSource *source, const Param *p, int64_t expert)
 	return made.data;
 }
 
-/* Unless they are kept, matrices live until the next is asked for. */
-const void *server_get(void *server, const moert_layer *layer, const char *name,
-		       int64_t range, int64_t expert)
+static const Module *variant_of(const Server *s, const moert_layer *layer)
 {
-	Server *s = server;
+	for (int i = 0; i < s->variants->n; i++)
+		if (strcmp(s->variants->at[i]->target, layer->target) == 0)
+			return s->variants->at[i];
+	ice("no variant for %s", layer->target);
+}
+
+/* Unless they are kept, matrices live until the next is asked for. */
+static const void *serve(Server *s, const char *name, int64_t range, int64_t expert)
+{
 	const Param *p = param_find(s->m, name, (int)range);
 
 	if (!p)
@@ -111,6 +117,18 @@ const void *server_get(void *server, const moert_layer *layer, const char *name,
 	}
 	progress_add(s->progress, (uint64_t)type_elems(&p->type) *
 				  (uint64_t)dtype_info[p->type.dtype].bits / 8);
+	return data;
+}
+
+const void *server_get(void *server, const moert_layer *layer, const char *name,
+		       int64_t range, int64_t expert)
+{
+	Server *s = server;
+	const Module *before = s->m;
+
+	s->m = variant_of(s, layer);
+	const void *data = serve(s, name, range, expert);
+	s->m = before;
 	return data;
 }
 

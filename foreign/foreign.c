@@ -20,6 +20,7 @@ struct Foreign {
 	int          fd;
 	pid_t        pid;
 	moert_layer  layer;
+	const char  *target;            /* "": none is open */
 };
 
 static const char *qemu_name(Arena *a, const Target *t)
@@ -261,7 +262,8 @@ Foreign *foreign_start(Arena *arena, Diag *diag, const Target *t, const char *li
 		return NULL;
 	Arena *own = arena_new();
 	Foreign *f = NEW(own, Foreign);
-	*f = (Foreign){.arena = own, .fd = -1, .qemu = qemu_name(own, t)};
+	*f = (Foreign){.arena = own, .fd = -1, .qemu = qemu_name(own, t),
+		       .target = ""};
 	cleanup_file(runner);
 	bool ok = false;
 	if (!write_runner(machine, runner))
@@ -298,10 +300,11 @@ static int await(Foreign *f, moert_weight_fn *give, void *ctx, const moert_optio
 	for (;;) {
 		int64_t what = get(&r);
 		if (r.ok && what == WIRE_WEIGHT) {
+			moert_layer asks = f->layer;
+			asks.target = get_text(&r);
 			const char *name = get_text(&r);
 			int64_t range = get(&r), expert = get(&r), bytes = get(&r);
-			const void *data = r.ok ? give(ctx, &f->layer, name, range, expert)
-						: NULL;
+			const void *data = r.ok ? give(ctx, &asks, name, range, expert) : NULL;
 			r.ok = r.ok && wire_put_array(f->fd, data, bytes);
 			continue;
 		}
@@ -314,18 +317,31 @@ static int await(Foreign *f, moert_weight_fn *give, void *ctx, const moert_optio
 	}
 }
 
+static int opened(Foreign *f, int error)
+{
+	Reader r = {f, error == MOERT_OK};
+
+	f->target = get_text(&r);
+	return error || r.ok ? error : MOERT_INTERNAL;
+}
+
+const char *foreign_target(const Foreign *f)
+{
+	return f->target;
+}
+
 int foreign_open(Foreign *f, const char *path, const moert_options *o)
 {
 	(void)(wire_put(f->fd, WIRE_OPEN) && wire_put(f->fd, o ? (int64_t)o->flags : 0) &&
 	       wire_put_text(f->fd, path));
-	return await(f, NULL, NULL, o);
+	return opened(f, await(f, NULL, NULL, o));
 }
 
 int foreign_open_memory(Foreign *f, moert_weight_fn *give, void *ctx,
 			const moert_options *o)
 {
 	(void)wire_put(f->fd, WIRE_OPEN_MEMORY);
-	return await(f, give, ctx, o);
+	return opened(f, await(f, give, ctx, o));
 }
 
 typedef struct { const void *at; int64_t bytes; } Array;

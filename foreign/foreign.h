@@ -19,6 +19,7 @@ const moert_layer *foreign_layer(const Foreign *);
 
 /* As moert_open and moert_open_memory, but that the model stays over there. */
 int foreign_open(Foreign *, const char *path, const moert_options *);
+const char *foreign_target(const Foreign *);    /* whose kernels run; "" before */
 int foreign_open_memory(Foreign *, moert_weight_fn *, void *ctx, const moert_options *);
 /* A call of a session of its own; a host's parallel_for becomes a serial one over there.
  * Arrays end there where memory ends.  ms: how long it took; may be NULL. */

@@ -5,8 +5,9 @@
  *
  *     runner   "" and the layer, or what went wrong
  *     moec     WIRE_OPEN flags path | WIRE_OPEN_MEMORY
- *     runner   WIRE_WEIGHT name range expert bytes: moec answers with an array, as often as
- *              weights are missing; then WIRE_RESULT error why
+ *     runner   WIRE_WEIGHT target name range expert bytes: moec answers with an array, as
+ *              often as weights are missing; then WIRE_RESULT error why, and, where all is
+ *              well, the target that was chosen
  *     moec     WIRE_RUN threads pool tokens x_stride y_stride nseq seed ninputs noutputs, the
  *              arrays read (x, seq, seen, step, picks_in, gates_in, inputs), then those written
  *              (y, picks_out, gates_out, losses, outputs) as they are now

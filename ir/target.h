@@ -25,6 +25,7 @@ extern const Target targets[];
 extern const int    target_count;
 /* NULL: no such target.  "native" is the widest row that the host has. */
 const Target *target_find(const char *name);
+int           target_rank(const Target *);      /* its place in the table */
 bool          target_is_host(const Target *);   /* this machine's kind of CPU */
 bool          target_host_has(const Target *);  /* can run here */
 const Dot    *target_dot(const Target *, Dtype a, Dtype b);     /* NULL: none */

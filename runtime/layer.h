@@ -125,6 +125,7 @@ typedef struct {
 
 typedef struct moert_layer {
 	const char         *name, *target, *needs;      /* CPU features, by name */
+	const struct moert_layer *next;                 /* the same for a lesser CPU, or NULL */
 	uint64_t            fingerprint;                /* of weights' layout: files must match */
 	int64_t             width, experts, picks;
 	int64_t             group;                      /* tokens; 0 call, -1 sequence */

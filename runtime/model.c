@@ -74,22 +74,13 @@ static int from_memory(moert_model *m, const moert_places *p, moert_weight_fn *g
 }
 
 /* A layer without weights still has a page, so that no size is zero. */
-static int open_layer(const moert_layer *l, const char *path, moert_weight_fn *get,
-		      void *ctx, const moert_options *options, moert_model **out)
+static int open_variant(const moert_layer *l, const char *path, moert_weight_fn *get,
+			void *ctx, const moert_options *o, moert_model **out)
 {
-	moert_options o;
+	moert_why why = moert_options_why(o);
 	moert_places p;
-
-	if (!out)
-		return MOERT_ARGS;
-	*out = NULL;
-	if (!l || moert_options_read(options, &o) != MOERT_OK)
-		return MOERT_ARGS;
-	moert_why why = moert_options_why(&o);
-	if (!moert_cpu_has(l->needs))
-		return moert_fail(why, MOERT_CPU, "layer %s needs a CPU with: %s",
-				  l->name, l->needs);
 	int error = moert_place(l, &p, why);
+
 	if (error)
 		return error;
 	moert_model *m = calloc(1, sizeof *m);
@@ -100,7 +91,7 @@ static int open_layer(const moert_layer *l, const char *path, moert_weight_fn *g
 		m->trace = trace && strcmp(trace, "1") == 0;
 		p.bytes = m->bytes = MAX(p.bytes, 4096);
 		error = get ? from_memory(m, &p, get, ctx, why)
-			    : moert_moew_read(l, &p, path, o.flags, &m->image, why);
+			    : moert_moew_read(l, &p, path, o->flags, &m->image, why);
 	}
 	if (!m || (!error && (!make_tables(m, &p) || !make_calls(m))))
 		error = moert_fail(why, MOERT_MEMORY, "out of memory");
@@ -110,6 +101,56 @@ static int open_layer(const moert_layer *l, const char *path, moert_weight_fn *g
 	else
 		*out = m;
 	return error;
+}
+
+/* The target that the options or, without them, MOERT_TARGET name; NULL: any. */
+static const char *wanted(const moert_options *o)
+{
+	const char *name = o->target ? o->target : getenv("MOERT_TARGET");
+
+	return name && *name ? name : NULL;
+}
+
+static bool is_wanted(const moert_layer *l, const char *target)
+{
+	return !target || strcmp(l->target, target) == 0;
+}
+
+/* Why none of a library's targets will do. */
+static int no_target(const moert_layer *first, const char *target, moert_why why)
+{
+	const moert_layer *least = NULL;
+
+	for (const moert_layer *l = first; l; l = l->next)
+		least = is_wanted(l, target) ? l : least;
+	if (!least)
+		return moert_fail(why, MOERT_CPU, "layer %s is not compiled for %s",
+				  first->name, target);
+	return moert_fail(why, MOERT_CPU, "layer %s needs a CPU with: %s", first->name,
+			  least->needs);
+}
+
+/* The best target that the CPU has and whose layout the file holds. */
+static int open_layer(const moert_layer *first, const char *path, moert_weight_fn *get,
+		      void *ctx, const moert_options *options, moert_model **out)
+{
+	moert_options o;
+	int error = MOERT_CPU;
+
+	if (!out)
+		return MOERT_ARGS;
+	*out = NULL;
+	if (!first || moert_options_read(options, &o) != MOERT_OK)
+		return MOERT_ARGS;
+	const char *target = wanted(&o);
+	for (const moert_layer *l = first; l; l = l->next) {
+		if (!is_wanted(l, target) || !moert_cpu_has(l->needs))
+			continue;
+		error = open_variant(l, path, get, ctx, &o, out);
+		if (error != MOERT_LAYOUT)
+			return error;
+	}
+	return error == MOERT_CPU ? no_target(first, target, moert_options_why(&o)) : error;
 }
 
 int moert_open(const moert_layer *l, const char *path, const moert_options *options,
@@ -132,6 +173,11 @@ const char *moert_path(const moert_layer *l, int64_t number)
 int64_t moert_bytes(const moert_model *m)
 {
 	return m->bytes;
+}
+
+const char *moert_target(const moert_model *m)
+{
+	return m->layer->target;
 }
 
 void moert_release(moert_model *m)

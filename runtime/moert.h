@@ -42,6 +42,7 @@ typedef struct {
 	uint64_t flags;
 	char    *why;           /* text of what went wrong, or NULL */
 	size_t   why_size;
+	const char *target;             /* of a library for several: this one; NULL: the best */
 } moert_options;
 
 /* Runs fn(arg, i) for i in 0 .. n-1, in any order and on any threads; returns when all
@@ -103,6 +104,7 @@ int     moert_open(const moert_layer *, const char *path, const moert_options *,
 int     moert_open_memory(const moert_layer *, moert_weight_fn *, void *ctx,
 			  const moert_options *, moert_model **);
 int64_t moert_bytes(const moert_model *);               /* of weights in memory */
+const char *moert_target(const moert_model *);          /* whose kernels it runs */
 void    moert_close(moert_model *);     /* NULL is allowed; sessions may still be open */
 
 /* session.c, call.c */

@@ -130,15 +130,30 @@ static int write_ends(writer *w, int64_t nlayers)
 	return error ? error : write_at(w, &h, sizeof h, 0);
 }
 
+/* Of a layer for several targets each layout is written once. */
+static bool is_written(const moert_layer *first, const moert_layer *l)
+{
+	for (; first != l; first = first->next)
+		if (first->fingerprint == l->fingerprint)
+			return true;
+	return false;
+}
+
 static int write_all(writer *w, const moert_layer *const *layers, int64_t nlayers)
 {
+	int64_t n = 0;
 	int error = MOERT_OK;
 
 	w->at = MOEW_PAGE;
-	for (int64_t i = 0; i < nlayers && !error; i++)
-		error = write_layer(w, layers[i]);
+	for (int64_t i = 0; i < nlayers; i++)
+		for (const moert_layer *l = layers[i]; l && !error; l = l->next) {
+			if (is_written(layers[i], l))
+				continue;
+			error = write_layer(w, l);
+			n++;
+		}
 	if (!error)
-		error = write_ends(w, nlayers);
+		error = write_ends(w, n);
 	if (!error && fsync(w->fd) != 0)
 		error = moert_fail(w->why, MOERT_WRITE, "%s: %m", w->path);
 	return error;

@@ -21,6 +21,7 @@ typedef struct {
 	int (*start)(moert_model *, const moert_session_options *, moert_session **);
 	int (*run)(moert_session *, const moert_args *);
 	void (*end)(moert_session *);
+	const char *(*target)(const moert_model *);
 	const moert_layer *(*layer)(void);
 } library;
 
@@ -71,8 +72,10 @@ static bool load(library *l, const char *path, const char *layer)
 	*(void **)&l->start = symbol(handle, layer, "start");
 	*(void **)&l->run = symbol(handle, layer, "run");
 	*(void **)&l->end = symbol(handle, layer, "end");
+	*(void **)&l->target = symbol(handle, layer, "target");
 	*(void **)&l->layer = symbol(handle, layer, "layer");
-	bool whole = l->open && l->open_memory && l->start && l->run && l->end && l->layer;
+	bool whole = l->open && l->open_memory && l->start && l->run && l->end && l->target &&
+		     l->layer;
 	put_text(whole ? "" : "it lacks a function");
 	return whole;
 }
@@ -158,6 +161,7 @@ static const void *ask_weight(void *ctx, const moert_layer *l, const char *name,
 	(void)ctx;
 
 	put(WIRE_WEIGHT);
+	put_text(l->target);
 	put_text(name);
 	put(range);
 	put(expert);
@@ -197,6 +201,8 @@ static void open_layer(const library *l, bool from_file, moert_model **model)
 		error = l->open_memory(ask_weight, NULL, &o, model);
 	}
 	result(error, why);
+	if (!error)
+		put_text(l->target(*model));
 }
 
 /* ---- calls ---------------------------------------------------------------------------- */

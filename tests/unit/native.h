@@ -151,7 +151,7 @@ static inline bool native_compare(Arena *arena, Module *m, const Module *referen
 
 	close(fd);
 	run_passes(m, &ctx, options);
-	EmitOptions emit = {target, EMIT_LIB, path, true};
+	EmitOptions emit = {.target = target, .what = EMIT_LIB, .out = path, .verify = true};
 	bool ok = backend_emit(arena, diag, m, &emit);
 	moert_session_options so = {sizeof so, threads, NULL, NULL};
 	Type in = reference->fns->body->args[0]->type, out = reference->fns->outs[0];

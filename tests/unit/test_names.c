@@ -116,7 +116,7 @@ static char *kernels_of(Arena *arena, const char *file, const char *text, const 
 	MUST(m != NULL);
 	run_passes(m, &ctx, &options);
 	int fd = mkstemps(path, 3);
-	EmitOptions emit = {target, EMIT_LLVM, path, true};
+	EmitOptions emit = {.target = target, .what = EMIT_LLVM, .out = path, .verify = true};
 	MUST(fd >= 0);
 	close(fd);
 	bool ok = backend_emit(arena, quiet, m, &emit);
