@@ -81,6 +81,9 @@ const char *without_path(const char *why, const char *path);
 /* Its natural weights, or NULL. */
 Weights *source_weights(Source *, const Module *);
 
+/* flags.c: the flags in config.json's "flags" become keys of their own. */
+bool    config_flags(const Job *, const char *file, json_t *config);
+
 /* serve.c: natural weights and those that passes derive from them.  Either the
  * interpreter asks (through source) or a runtime (through server_get), which may forget
  * one matrix when it asks for the next, unless all are kept. */

@@ -116,7 +116,7 @@ static bool read_config(Source *s, const char *folder)
 
 	s->fe.config_file = file_in(job->arena, folder, "config.json");
 	s->fe.config = json_file(job->arena, job->diag, s->fe.config_file);
-	return s->fe.config != NULL;
+	return s->fe.config && config_flags(job, s->fe.config_file, s->fe.config);
 }
 
 static bool find_tensor(void *ctx, const char *name, FeTensor *tensor)
@@ -132,6 +132,15 @@ static bool find_tensor(void *ctx, const char *name, FeTensor *tensor)
 	return true;
 }
 
+static const char *near_tensors(void *ctx, const char *name)
+{
+	Source *s = ctx;
+	int n;
+	const char **names = checkpoint_names(s->checkpoint, s->job->arena, &n);
+
+	return near_names(s->job->arena, name, names, n);
+}
+
 static bool open_checkpoint(Source *s, const char *path)
 {
 	const Job *job = s->job;
@@ -144,7 +153,8 @@ static bool open_checkpoint(Source *s, const char *path)
 	s->checkpoint = checkpoint_open(job->arena, job->diag, path);
 	if (!s->checkpoint)
 		return false;
-	s->tensors = (FeTensors){s, find_tensor, checkpoint_files(s->checkpoint)};
+	s->tensors = (FeTensors){s, find_tensor, checkpoint_files(s->checkpoint),
+				 near_tensors};
 	s->fe.tensors = &s->tensors;
 	return true;
 }

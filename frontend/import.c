@@ -33,8 +33,8 @@ static bool known_name(const Import *x, const char *name)
 	       unit_has(e->frame->unit, name);
 }
 
-/* Functions that are numbers when their arguments are. */
-static bool computes(const Node *callee)
+/* Functions that may be numbers when their arguments are: these and the file's own. */
+static bool computes(const Import *x, const Node *callee, bool *given)
 {
 	static const char *const names[] = {"min", "max", "ceil", "floor", "round", "abs",
 					    "sqrt", "where"};
@@ -42,7 +42,12 @@ static bool computes(const Node *callee)
 	for (size_t i = 0; callee->kind == N_NAME && i < COUNT(names); i++)
 		if (strcmp(callee->s, names[i]) == 0)
 			return true;
-	return false;
+	Unit *unit;
+	const Node *def = callee->kind == N_NAME ? function_find(x->e, callee->s, &unit)
+						 : NULL;
+	bool own = def && def->kind == N_DEF && !unit->std;
+	*given = *given || own;
+	return own;
 }
 
 /* Whether all leaves are known now; *given: some of them through the model. */
@@ -64,7 +69,7 @@ static bool known(const Import *x, const Node *n, bool *given)
 	default:
 		return false;
 	}
-	if (n->kind == N_CALL && !computes(n->kids[0]))
+	if (n->kind == N_CALL && !computes(x, n->kids[0], given))
 		return false;
 	for (int i = n->kind == N_CALL; i < n->nkids; i++)
 		if (!known(x, n->kids[i], given))
@@ -167,11 +172,15 @@ static void collect_names(Import *x, const Node *n)
 			collect_names(x, n->kids[i]);
 }
 
-/* Functions of the family's own file, called in the tree, each once. */
+/* Functions of the family's own file, called in what is printed of the tree, each once. */
 static void collect_functions(Import *x, const Node *n)
 {
 	Elab *e = x->e;
 	Unit *unit;
+	bool layout = x->layout;
+
+	if (n->kind == N_CALL && import_known(x, n, LEVEL_ANY))
+		return;
 	const Node *def = n->kind == N_NAME ? function_find(e, n->s, &unit) : NULL;
 
 	for (int i = 0; def && i < x->functions.n; i++)
@@ -179,9 +188,11 @@ static void collect_functions(Import *x, const Node *n)
 			def = NULL;
 	if (def && !unit->std)
 		vec_push(e->a, &x->functions, ((Found){def, unit}));
+	x->layout = layout || n->kind == N_WEIGHTS;
 	for (int i = 0; i < n->nkids; i++)
 		if (n->kids[i])
 			collect_functions(x, n->kids[i]);
+	x->layout = layout;
 }
 
 static void print_function(Import *x, const Node *n)
@@ -200,8 +211,9 @@ static void print_function(Import *x, const Node *n)
 	text_add(&x->p.t, ")");
 	x->layout = true;               /* strings given to it may be tensors */
 	import_braces(x, n->kids[n->nkids - 1]);
-	x->layout = false;
 	text_add(&x->p.t, "\n");
+	collect_functions(x, n);
+	x->layout = false;
 }
 
 static void print_all(Import *x, const Node *def)
@@ -222,7 +234,6 @@ static void print_all(Import *x, const Node *def)
 		e->frame->unit = f.unit;
 		e->frame->scope = e->frame->root = f.unit->constants;
 		print_function(x, f.def);
-		collect_functions(x, f.def);
 	}
 	e->frame->unit = unit;
 	e->family = family;
