@@ -66,7 +66,7 @@ static void set_group(moert_session *s, group g)
 	for (int64_t i = 0; i < l->nbufs; i++) {
 		const moert_buf *b = &l->bufs[i];
 		s->view[i] = s->base[i];
-		if (b->level == MOERT_TOKEN &&
+		if (g.t0 && b->level == MOERT_TOKEN &&	/* else x may be NULL */
 		    (b->role == MOERT_INPUT || b->role == MOERT_OUTPUT))
 			s->view[i].at += g.t0 * s->base[i].stride;
 		if (b->level == MOERT_ONCE)
