@@ -35,12 +35,19 @@ static bool attrs_equal(const Attr *a, const Attr *b)
 
 bool ops_equal(const Op *a, const Op *b)
 {
-	if (a->kind != b->kind || a->nargs != b->nargs || a->nattrs != b->nattrs ||
-	    a->nouts != b->nouts || a->nregions || b->nregions)
+	if (a->nargs != b->nargs)
 		return false;
 	for (int i = 0; i < a->nargs; i++)
 		if (a->args[i] != b->args[i])
 			return false;
+	return ops_alike(a, b);
+}
+
+bool ops_alike(const Op *a, const Op *b)
+{
+	if (a->kind != b->kind || a->nargs != b->nargs || a->nattrs != b->nattrs ||
+	    a->nouts != b->nouts || a->nregions || b->nregions)
+		return false;
 	for (int i = 0; i < a->nouts; i++)
 		if (!type_equal(&a->outs[i]->type, &b->outs[i]->type))
 			return false;

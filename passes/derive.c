@@ -46,6 +46,33 @@ static const char *free_name(const Module *m)
 	}
 }
 
+static bool same_work(Module *m, const Fn *a, const Fn *b)
+{
+	const Op *p = a->body->first, *q = b->body->first;
+	ValueMap map = {0};
+
+	for (; p && q && ops_alike(p, q); p = p->next, q = q->next) {
+		for (int i = 0; i < p->nargs; i++)
+			if (mapped(&map, p->args[i]) != q->args[i])
+				return false;
+		for (int i = 0; i < p->nouts; i++)
+			map_value(m->arena, &map, p->outs[i], q->outs[i]);
+	}
+	return !p && !q;
+}
+
+/* What a layer derives in the whole of a model it derives in calls of its own as well. */
+static Param *find_equal(Module *m, const Fn *fn, const Type *type)
+{
+	for (int i = 0; i < m->params.n; i++) {
+		Param *p = &m->params.at[i];
+		const Fn *load = p->load ? fn_find(m, p->load) : NULL;
+		if (load && type_equal(&p->type, type) && same_work(m, fn, load))
+			return p;
+	}
+	return NULL;
+}
+
 /* The params that v's work reads may be derived themselves: their functions are not
  * nested, only params of the file are. */
 static Param *make_param(Derive *d, Value *v)
@@ -61,6 +88,11 @@ static Param *make_param(Derive *d, Value *v)
 	fn->outs = NEW(d->m->arena, Type);
 	*fn->outs = result->type;
 	fn->out_names = NEWN(d->m->arena, const char *, 1);
+	Param *known = find_equal(d->m, fn, &p.type);
+	if (known) {
+		fn_remove(d->m, fn);
+		return known;
+	}
 	vec_push(d->m->arena, &d->m->params, p);
 	return &d->m->params.at[d->m->params.n - 1];
 }

@@ -21,7 +21,28 @@ static int count_linears(const Op *k)
 	return n;
 }
 
-/* Every stream holds at least one vector of the register tile. */
+/* The layer of a model whose weight it is, or is computed from first of all; -1: none. */
+static int call_of(const Module *m, const Value *w)
+{
+	while (w->def && w->def->kind != OP_param) {
+		if (w->def->kind == OP_kernel)
+			w = kernel_inside((Value *)w);
+		else if (w->def->nargs)
+			w = w->def->args[0];
+		else
+			return -1;
+	}
+	const char *name = w->def ? attr_get_str(w->def, "name", "") : "";
+	for (int i = 0; i < m->calls.n; i++) {
+		size_t n = strlen(m->calls.at[i].path);
+		if (strncmp(name, m->calls.at[i].path, n) == 0 && name[n] == '.')
+			return i;
+	}
+	return -1;
+}
+
+/* Every stream holds at least one vector of the register tile.  Layers of a model keep their
+ * panels apart: calls of their own read them, too. */
 bool streams_fit(Fuse *f, const Op *a, const Op *b)
 {
 	int rows, vectors;
@@ -32,6 +53,7 @@ bool streams_fit(Fuse *f, const Op *a, const Op *b)
 	target_tile(f->target, &rows, &vectors);
 	return x->args[0] == y->args[0] &&
 	       type_equal(&x->args[1]->type, &y->args[1]->type) &&
+	       call_of(f->m, x->args[1]) == call_of(f->m, y->args[1]) &&
 	       count_linears(a) + count_linears(b) <= vectors;
 }
 

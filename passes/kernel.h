@@ -46,6 +46,7 @@ void    region_sort(Arena *, Region *);
 
 /* cse.c */
 bool    ops_equal(const Op *, const Op *);      /* kind, operands, attributes, types */
+bool    ops_alike(const Op *, const Op *);      /* the same but for their operands */
 
 /* contract.c: false: said */
 bool    check_order(Diag *, const Pass *, const Module *);
