@@ -6,7 +6,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages="gcc libc6-dev cmake ninja-build pkg-config llvm-19-dev flex bison libjansson-dev
-          libcunit1-dev python3-numpy clang-19 libclang-rt-19-dev"
+          libcunit1-dev python3-numpy clang-19 libclang-rt-19-dev
+          gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 missing=""
 for package in $packages; do
 	dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
