@@ -52,6 +52,16 @@ static bool stands_before(const Op *a, const Op *b)
 	return a != NULL;
 }
 
+/* Only what stands between the two may be out of order then. */
+static void merge(Fuse *f, Op *a, Op *b)
+{
+	Op *since = a->next;
+
+	kernel_merge(f->fn, a, b);
+	if (b->nouts)
+		range_sort(f->arena, since, b);
+}
+
 static bool share_input(Fuse *f, Region *r)
 {
 	Kernels list = kernels_in(f->arena, r, "contract");
@@ -65,8 +75,7 @@ static bool share_input(Fuse *f, Region *r)
 			    !stands_before(a, b) || path_between(a, b))
 				continue;
 			join_schedules(f->m, a, b);
-			kernel_merge(f->fn, a, b);
-			region_sort(f->arena, r);
+			merge(f, a, b);
 			changed = true;
 		}
 	return changed;
@@ -161,8 +170,7 @@ static bool follow_contractions(Fuse *f, Region *r)
 		kernel_take_schedule(map, contract);
 		if (role == TAIL)
 			attr_int(f->m, map, "tail", 1);
-		kernel_merge(f->fn, contract, map);
-		region_sort(f->arena, r);
+		merge(f, contract, map);
 		changed = true;
 	}
 	return changed;
@@ -187,8 +195,7 @@ static bool merge_maps(Fuse *f, Region *r)
 			if (!stands_before(a, b) || path_between(a, b) ||
 			    reads_given(f, a, b))
 				continue;
-			kernel_merge(f->fn, a, b);
-			region_sort(f->arena, r);
+			merge(f, a, b);
 			changed = true;
 		}
 	}

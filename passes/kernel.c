@@ -199,17 +199,6 @@ static void join_regions(Region *from, Region *into)
 	}
 }
 
-void kernel_merge(Fn *fn, Op *from, Op *into)
-{
-	Region *r = into->regions[0];
-
-	join_regions(from->regions[0], r);
-	for (int i = 0; i < from->nouts; i++)
-		region_replace(r, from->outs[i], kernel_inside(from->outs[i]));
-	adopt_results(fn->module, from, into);
-	op_unlink(from);
-	kernel_drop_unread(fn, into);
-}
 
 void kernel_take_schedule(Op *kernel, const Op *from)
 {
@@ -218,22 +207,27 @@ void kernel_take_schedule(Op *kernel, const Op *from)
 	kernel->loc = from->loc;
 }
 
-typedef struct { const Op *kernel; } Reads;
-
-static void count_reads(Op *op, void *ctx)
+/* Results of k that `op` reads get the number 1; *left: how many have none yet. */
+static void mark_reads(const Op *op, const Op *k, int *left)
 {
-	const Reads *reads = ctx;
-
 	for (int i = 0; i < op->nargs; i++)
-		op->args[i]->id += op->args[i]->def == reads->kernel;
+		if (op->args[i]->def == k && op->args[i]->id == 0) {
+			op->args[i]->id = 1;
+			--*left;
+		}
+	for (int i = 0; i < op->nregions; i++)
+		for (const Op *at = op->regions[i]->first; at && *left > 0; at = at->next)
+			mark_reads(at, k, left);
 }
 
-static void drop_unread_results(Fn *fn, Op *k)
+/* Readers are `since` or behind it, most of them close. */
+static void drop_unread_results(Op *k, const Op *since)
 {
 	Op *yield = kernel_yield(k);
-	int n = 0;
+	int n = 0, left = k->nouts;
 
-	region_walk(fn->body, count_reads, &(Reads){k});
+	for (const Op *op = since; op && left > 0; op = op->next)
+		mark_reads(op, k, &left);
 	for (int i = 0; i < k->nouts; i++) {
 		bool read = k->outs[i]->id != 0;
 		k->outs[i]->id = 0;
@@ -276,9 +270,9 @@ static void drop_unread_work(Region *r)
 		number_operands(op, 0);
 }
 
-void kernel_drop_unread(Fn *fn, Op *k)
+static void drop_unread(Op *k, const Op *since)
 {
-	drop_unread_results(fn, k);
+	drop_unread_results(k, since);
 	if (k->nouts == 0) {
 		op_unlink(k);
 		return;
@@ -286,12 +280,30 @@ void kernel_drop_unread(Fn *fn, Op *k)
 	drop_unread_work(k->regions[0]);
 }
 
+void kernel_drop_unread(Op *k)
+{
+	drop_unread(k, k->next);
+}
+
+void kernel_merge(Fn *fn, Op *from, Op *into)
+{
+	Region *r = into->regions[0];
+	const Op *since = from->next;
+
+	join_regions(from->regions[0], r);
+	for (int i = 0; i < from->nouts; i++)
+		region_replace(r, from->outs[i], kernel_inside(from->outs[i]));
+	adopt_results(fn->module, from, into);
+	op_unlink(from);
+	drop_unread(into, since);
+}
+
 void kernels_drop_unread(Fn *fn, Region *r)
 {
 	for (Op *op = r->last, *prev; op; op = prev) {
 		prev = op->prev;
 		if (op->kind == OP_kernel) {
-			kernel_drop_unread(fn, op);
+			kernel_drop_unread(op);
 			continue;
 		}
 		for (int i = 0; i < op->nregions; i++)
@@ -302,5 +314,5 @@ void kernels_drop_unread(Fn *fn, Region *r)
 void kernel_tidy(Fn *fn, Op *k)
 {
 	gather_sources(k->regions[0]);
-	kernel_drop_unread(fn, k);
+	kernel_drop_unread(k);
 }

@@ -26,7 +26,7 @@ void    kernel_take_schedule(Op *kernel, const Op *from);       /* all attribute
 /* Drops results that nobody reads, copies of one source, and ops left without a reader;
  * the kernel itself when nothing of it is read. */
 void    kernel_tidy(Fn *, Op *);
-void    kernel_drop_unread(Fn *, Op *);         /* tidy, but for the sources */
+void    kernel_drop_unread(Op *);               /* tidy, but for the sources */
 /* The same for every kernel of a region: a contraction is laid out by what is left of it. */
 void    kernels_drop_unread(Fn *, Region *);
 Op     *kernel_yield(const Op *);
@@ -43,6 +43,7 @@ bool    op_reads(const Op *, const Op *def);    /* in operands or inside its reg
 bool    path_between(Op *from, const Op *to);
 /* Definitions before uses again, changing the order as little as possible. */
 void    region_sort(Arena *, Region *);
+void    range_sort(Arena *, Op *first, Op *last);       /* of ops that stand in a row */
 
 /* cse.c */
 bool    ops_equal(const Op *, const Op *);      /* kind, operands, attributes, types */

@@ -63,6 +63,7 @@ bool path_between(Op *from, const Op *to)
 	return found;
 }
 
+/* Results that are not placed yet carry the number 2. */
 typedef struct {
 	Arena  *arena;
 	Region *region;
@@ -77,7 +78,7 @@ static void place_operands(Sort *s, const Op *op)
 		Op *def = op->args[i]->def;
 		while (def && def->in != s->region)
 			def = def->in ? def->in->op : NULL;
-		if (def && def->nouts && def->outs[0]->id == 0)
+		if (def && def->nouts && def->outs[0]->id == 2)
 			place(s, def);
 	}
 	for (int i = 0; i < op->nregions; i++)
@@ -92,16 +93,29 @@ static void place(Sort *s, Op *op)
 	vec_push(s->arena, &s->order, op);
 }
 
-void region_sort(Arena *arena, Region *r)
+void range_sort(Arena *arena, Op *first, Op *last)
 {
+	Region *r = first->in;
+	Op *before = first->prev, *behind = last->next;
 	Sort s = {.arena = arena, .region = r};
 
-	for (Op *op = r->first; op; op = op->next)
-		if (op->nouts == 0 || op->outs[0]->id == 0)
+	for (Op *op = first; op != behind; op = op->next)
+		number_results(op, 2);
+	for (Op *op = first; op != behind; op = op->next)
+		if (op->nouts == 0 || op->outs[0]->id == 2)
 			place(&s, op);
-	r->first = r->last = NULL;
 	for (int i = 0; i < s.order.n; i++) {
-		op_append(r, s.order.at[i]);
-		number_results(s.order.at[i], 0);
+		Op *op = s.order.at[i], *prev = i ? s.order.at[i - 1] : before;
+		number_results(op, 0);
+		op->prev = prev;
+		*(prev ? &prev->next : &r->first) = op;
+		op->next = behind;
 	}
+	*(behind ? &behind->prev : &r->last) = s.order.at[s.order.n - 1];
+}
+
+void region_sort(Arena *arena, Region *r)
+{
+	if (r->first)
+		range_sort(arena, r->first, r->last);
 }
