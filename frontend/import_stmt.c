@@ -139,6 +139,20 @@ static void print_weights(Import *x, const Node *n)
 	x->layout = false;
 }
 
+/* Each way to store a weight on a line of its own. */
+static void print_layout(Import *x, const Node *path, const Node *layout)
+{
+	bool two = layout->kind == N_BINARY && layout->op == O_ELSE;
+
+	text_printf(&x->p.t, "%-*s", (int)x->width, path_text(x, path));
+	import_expr(x, " = ", two ? layout->kids[0] : layout);
+	if (!two)
+		return;
+	print_indent(&x->p);
+	text_printf(&x->p.t, "%-*s", (int)x->width, "");
+	import_expr(x, "   ?? ", layout->kids[1]);
+}
+
 static void print_loop(Import *x, const Node *n)
 {
 	if (n->kind == N_FOR) {
@@ -172,9 +186,7 @@ static void print_stmt(Import *x, const Node *n)
 	case N_DEFER:   put_list(x, "defer   ", n); break;
 	case N_CAUSAL:  text_add(&x->p.t, "causal"); break;
 	case N_WEIGHTS: print_weights(x, n); break;
-	case N_SET:     text_printf(&x->p.t, "%-*s", (int)x->width,
-				    path_text(x, n->kids[0]));
-			import_expr(x, " = ", n->kids[1]); break;
+	case N_SET:     print_layout(x, n->kids[0], n->kids[1]); break;
 	default:        ice("no text for a statement of kind %d", n->kind);
 	}
 }

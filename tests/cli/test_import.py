@@ -40,6 +40,15 @@ def switch_transformers():
 
 
 @test
+def other_families():
+    texts = {name: same(fixture(name), "--layer", 1)
+             for name in ("olmoe", "qwen3_moe", "deepseek_v3", "gpt_oss")}
+    assert '  output  weight @ experts(pick, x) + swiglu(x, 48, name: "shared")\n' in \
+        texts["deepseek_v3"]
+    assert '\n                  ?? transpose("experts.down_proj"[expert])\n' in texts["gpt_oss"]
+
+
+@test
 def a_folder_without_weights():
     os.mkdir("model")
     with open("model/config.json", "w") as f:
