@@ -112,19 +112,40 @@ static void no_cc(Arena *arena, Diag *diag, const char *cc, int error)
 						      package_of(arena, cc)));
 }
 
+/* What the compiler said goes behind what it means. */
+static void pass_on(Diag *diag, FILE *said)
+{
+	char line[1000];
+	int most = 20;
+
+	for (rewind(said); most-- && fgets(line, sizeof line, said);) {
+		line[strcspn(line, "\n")] = '\0';
+		diag_note(diag, (Loc){0}, "%s", line);
+	}
+}
+
 static bool run_cc(Arena *arena, Diag *diag, char *const *argv)
 {
 	pid_t pid;
 	posix_spawnattr_t group;
+	posix_spawn_file_actions_t files;
+	FILE *said = tmpfile();
 	int status, failed = posix_spawnattr_init(&group);
 
 	/* a process group: cc has children, and they have temporary files of their own */
 	if (!failed) {
 		posix_spawnattr_setflags(&group, POSIX_SPAWN_SETPGROUP);
-		failed = posix_spawnp(&pid, argv[0], NULL, &group, argv, environ);
+		failed = posix_spawn_file_actions_init(&files);
+		if (!failed && said)
+			failed = posix_spawn_file_actions_adddup2(&files, fileno(said), 2);
+		if (!failed)
+			failed = posix_spawnp(&pid, argv[0], &files, &group, argv, environ);
 		posix_spawnattr_destroy(&group);
+		posix_spawn_file_actions_destroy(&files);
 	}
 	if (failed) {
+		if (said)
+			fclose(said);
 		no_cc(arena, diag, argv[0], failed);
 		return false;
 	}
@@ -133,10 +154,15 @@ static bool run_cc(Arena *arena, Diag *diag, char *const *argv)
 		if (errno != EINTR)
 			return false;
 	cleanup_child(0);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return true;
-	diag_error(diag, E_linker, (Loc){0}, "`%s` could not link the library", argv[0]);
-	return false;
+	bool linked = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	if (!linked)
+		diag_error(diag, E_linker, (Loc){0}, "`%s` could not link the library",
+			   argv[0]);
+	if (said) {
+		pass_on(diag, said);
+		fclose(said);
+	}
+	return linked;
 }
 
 static mode_t mask(void)

@@ -63,19 +63,13 @@ static void missing(Load *x, Loc at, const char *name)
 {
 	int n, files = checkpoint_files(x->l->from);
 	const char **names = checkpoint_names(x->l->from, x->arena, &n);
-	const char *where = files == 1 ? "the file" : arena_printf(x->arena,
-		"any of the %d files", files);
 
-	if (files == 1)
-		wrong(x, E_tensor_missing, at, "%s needs `%s`, which is not in the file",
-		      who(x), name);
-	else
-		wrong(x, E_tensor_missing, at,
-		      "%s needs `%s`, which is in none of the %d files", who(x), name,
-		      files);
-	const char *near = n < 20000 ? nearest_name(name, names, n) : NULL;
+	wrong(x, E_tensor_missing, at, "no tensor `%s` in %s: %s is read from it", name,
+	      files == 1 ? "the file" : arena_printf(x->arena, "the %d files", files),
+	      who(x));
+	const char *near = near_names(x->arena, name, names, n);
 	if (near)
-		diag_fix(x->l->diag, "did you mean `%s`, which is in %s?", near, where);
+		diag_fix(x->l->diag, "did you mean %s?", near);
 }
 
 static bool is_float(Dtype d)

@@ -46,11 +46,16 @@ static const char *command_line(Arena *a, int argc, char **argv)
 
 static int find_command(const char *name)
 {
+	static const char *const options[] = {"--help", "--version", "--explain"};
+	bool option = name[0] == '-';
+
 	for (int i = 0; i < COMMAND_COUNT; i++)
 		if (strcmp(command_names[i], name) == 0)
 			return i;
-	usage_error(E_unknown_option, nearest_name(name, command_names, COMMAND_COUNT),
-		    name[0] == '-' ? "no option '%s'" : "no command '%s'", name);
+	usage_error(E_unknown_option,
+		    option ? nearest_name(name, options, COUNT(options))
+			   : nearest_name(name, command_names, COMMAND_COUNT),
+		    option ? "no option '%s'" : "no command '%s'", name);
 	return -1;
 }
 

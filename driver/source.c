@@ -132,6 +132,15 @@ static bool find_tensor(void *ctx, const char *name, FeTensor *tensor)
 	return true;
 }
 
+static const char *near_tensors(void *ctx, const char *name)
+{
+	Source *s = ctx;
+	int n;
+	const char **names = checkpoint_names(s->checkpoint, s->job->arena, &n);
+
+	return near_names(s->job->arena, name, names, n);
+}
+
 static bool open_checkpoint(Source *s, const char *path)
 {
 	const Job *job = s->job;
@@ -144,7 +153,8 @@ static bool open_checkpoint(Source *s, const char *path)
 	s->checkpoint = checkpoint_open(job->arena, job->diag, path);
 	if (!s->checkpoint)
 		return false;
-	s->tensors = (FeTensors){s, find_tensor, checkpoint_files(s->checkpoint)};
+	s->tensors = (FeTensors){s, find_tensor, checkpoint_files(s->checkpoint),
+				 near_tensors};
 	s->fe.tensors = &s->tensors;
 	return true;
 }

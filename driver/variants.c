@@ -16,10 +16,16 @@ static const Target *target_of(const Job *job, const Module *m, int number)
 	const Target *t = m->target ? target_find(m->target)
 			  : list->n ? list->at[number] : NULL;
 
-	if (!t && m->target)
+	if (!t && m->target) {
+		const char **names = NEWN(job->arena, const char *, (size_t)target_count);
+		for (int i = 0; i < target_count; i++)
+			names[i] = targets[i].name;
+		const char *near = nearest_name(m->target, names, target_count);
 		diag_error(job->diag, E_target, (Loc){.file = job->opt->src}, "no target `%s`",
 			   m->target);
-	else if (!t)
+		if (near)
+			diag_fix(job->diag, "did you mean `%s`?", near);
+	} else if (!t)
 		diag_error(job->diag, E_target, (Loc){0},
 			   "this machine is none that moec compiles for");
 	return t;

@@ -67,6 +67,7 @@ typedef struct Binding {
 	const char     *name;
 	Val             val;
 	Loc             loc;            /* where it was bound last */
+	Loc             value;          /* to what, or line 0 */
 	bool            is_arg;
 	struct Binding *next;
 } Binding;
@@ -231,6 +232,8 @@ void say(Elab *, DiagCode, Loc, const char *fix, const char *fmt, ...) PRINTF(5,
 void stop_all(Elab *, DiagCode, Loc, const char *fix, const char *fmt, ...) PRINTF(5, 6);
 Loc         user_loc(Elab *, Loc);      /* the line of the user's file behind a place */
 const char *fix_near(Elab *, const char *name, const char *const *names, int n);
+/* The nearest name, or all of them. */
+const char *fix_among(Elab *, const char *name, const char *const *names, int n);
 const char *shape_words(Elab *, const Type *);           /* [8, 64] */
 const char *type_words(Elab *, const Type *);            /* f32[768] */
 const char *val_words(Elab *, const Val *);              /* what it is, for messages */
@@ -265,6 +268,7 @@ void        bind_name(Elab *, const char *name, Val, Loc);
 void        scope_push(Elab *);
 void        scope_pop(Elab *, const char *block, int line);
 Val         lookup(Elab *, const Node *name);
+bool        is_known(Elab *, const char *name);         /* bound, or perhaps meant to be */
 const Node *function_find(Elab *, const char *name, Unit **in);
 const Node *layer_find(const Unit *, const char *name);
 const char *const *function_names(Elab *, int *n);

@@ -84,6 +84,13 @@ const char *fix_near(Elab *e, const char *name, const char *const *names, int n)
 	return near ? arena_printf(e->a, "did you mean `%s`?", near) : NULL;
 }
 
+const char *fix_among(Elab *e, const char *name, const char *const *names, int n)
+{
+	const char *near = fix_near(e, name, names, n);
+
+	return near || !n ? near : arena_printf(e->a, "it has %s", list_text(e, names, n));
+}
+
 const char *shape_words(Elab *e, const Type *t)
 {
 	Text text = text_new(e->a);

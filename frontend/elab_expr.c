@@ -103,7 +103,7 @@ static Val route_name(Elab *e, const Node *n)
 		vec_push(e->a, &names, l->route.at[i].name);
 	}
 	say(e, E_unknown_field, n->loc,
-	    arena_printf(e->a, "it has %s", list_text(e, names.at, names.n)),
+	    fix_among(e, n->s, names.at, names.n),
 	    "%s has no `%s`", l->policy, n->s);
 	return val_poison();
 }

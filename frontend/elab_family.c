@@ -11,6 +11,12 @@ static Loc whole_file(const Elab *e)
 	return (Loc){.file = e->main->file};
 }
 
+/* How many layers there are is config.json's affair. */
+static Loc whole_model(const Elab *e)
+{
+	return (Loc){.file = e->opt->config_file ? e->opt->config_file : e->main->file};
+}
+
 void scratch_layer(Elab *e, Unit *u)
 {
 	Layer *l = NEW(e->a, Layer);
@@ -57,7 +63,7 @@ static const Node *find_family(Elab *e, const char *type)
 		    "there is no `model_type`");
 	else
 		say(e, E_model_type, whole_file(e),
-		    arena_printf(e->a, "it has %s", list_text(e, names.at, names.n)),
+		    fix_among(e, type, names.at, names.n),
 		    "no family is for the model_type `%s`", type);
 	return NULL;
 }
@@ -146,20 +152,20 @@ static const Stack *parse_layer(Elab *e, const Stacks *s, int64_t *number)
 			found = &s->at[i];
 	}
 	if (!found && !dot && s->n && s->at[0].name) {
-		say(e, E_layer_choice, whole_file(e),
+		say(e, E_layer_choice, whole_model(e),
 		    arena_printf(e->a, "`--layer %s.%s`", s->at[0].name, text),
 		    "this model has several stacks of layers");
 		return NULL;
 	}
 	if (!found || n == 0 || n > 9 || digits[n]) {
-		say(e, E_layer_choice, whole_file(e), NULL, "there is no layer `%s`",
-		    text);
+		say(e, E_layer_choice, whole_model(e), NULL,
+		    "there is no layer `%s`", text);
 		return NULL;
 	}
 	*number = strtol(digits, NULL, 10);
 	if (*number < found->count)
 		return found;
-	say(e, E_layer_choice, whole_file(e), NULL,
+	say(e, E_layer_choice, whole_model(e), NULL,
 	    "there is no layer %s: the model has %s%jd layers", text,
 	    found->count ? "" : "no layers, ", (intmax_t)found->count);
 	return NULL;
@@ -193,7 +199,7 @@ static const Node *layer_of_family(Elab *e, const char **stack, int64_t *number)
 	*stack = s->name;
 	const Node *n = shape_of(e, family, s->name, *number);
 	if (!n && e->errors == errors)
-		say(e, E_layer_choice, whole_file(e), NULL,
+		say(e, E_layer_choice, whole_model(e), NULL,
 		    "no layer of the family is for layer %s", e->opt->layer);
 	return n;
 }
@@ -222,8 +228,8 @@ static const Node *layer_of_file(Elab *e, bool *family)
 	if (names.n == 0)
 		say(e, E_no_layer, whole_file(e), NULL, "there is no layer in this file");
 	else if (e->opt->layer)
-		say(e, E_layer_choice, whole_file(e), arena_printf(e->a, "it has %s",
-						   list_text(e, names.at, names.n)),
+		say(e, E_layer_choice, whole_file(e),
+		    fix_among(e, e->opt->layer, names.at, names.n),
 		    "there is no layer `%s`", e->opt->layer);
 	else
 		say(e, E_layer_choice, whole_file(e),

@@ -261,12 +261,21 @@ void run_weights(Elab *e, const Node *n)
 	vec_push(e->a, &e->layer->weights, ((WeightsBlock){n->kids[0], n}));
 }
 
+/* Where a name got its value, if a statement of the layer says so. */
+static Loc value_loc(Elab *e, const char *name, Loc otherwise)
+{
+	const Binding *b = scope_find(e->frame->scope, NULL, name);
+
+	return b && b->value.line ? b->value : otherwise;
+}
+
 /* `weight @ experts(pick, x)`, as if it were written. */
 static void default_output(Elab *e, Layer *l)
 {
 	Loc loc = l->def->loc;
-	Node pick = {.kind = N_NAME, .s = "pick", .loc = loc};
-	Node weight = {.kind = N_NAME, .s = "weight", .loc = loc};
+	Node pick = {.kind = N_NAME, .s = "pick", .loc = value_loc(e, "pick", loc)};
+	Node weight = {.kind = N_NAME, .s = "weight",
+		       .loc = value_loc(e, "weight", loc)};
 	Node token = {.kind = N_NAME, .s = l->token, .loc = loc};
 	Node experts = {.kind = N_EXPERTS, .loc = loc};
 	Node call = {.kind = N_CALL, .nkids = 3, .loc = loc,

@@ -26,11 +26,31 @@ static int bound_line(Elab *e, const Node *n)
 	return b ? b->loc.line : 0;
 }
 
+static const char *picks_fix(Elab *e, const char *pick)
+{
+	return arena_printf(e->a, "one is over picks, the other over experts: `v[%s]` takes "
+			    "those picked of a `v` over experts", pick);
+}
+
+/* [n] beside [n, m] is meant as a column; what else is meant nobody knows. */
+static const char *column_fix(Elab *e, const Type *a, const Type *b)
+{
+	const Type *v = a->rank < b->rank ? a : b, *m = a->rank < b->rank ? b : a;
+
+	if (v->rank == 1 && m->rank == 2 && v->dim[0] == m->dim[0])
+		return "`column(v)` goes beside the rows of a matrix";
+	return a->rank == 1 && b->rank == 1
+		? arena_printf(e->a, "lengths fit if they are equal, or one of them is 1: "
+			       "a slice `v[0:%jd]`, `sum(v)` or `concat`",
+			       (intmax_t)MIN(a->dim[0], b->dim[0]))
+		: "they are aligned at the last axis: each pair is equal, or one is 1";
+}
+
 /* [k] beside [n]: the usual mistake is to forget that one of them is over the picks. */
 static const char *shapes_fix(Elab *e, const Type *a, const Type *b, const Node *at)
 {
 	if (a->rank != 1 || b->rank != 1 || at->kind != N_BINARY)
-		return NULL;
+		return column_fix(e, a, b);
 	if (at->op == O_GT || at->op == O_GE) {         /* their operands are swapped */
 		const Type *t = a;
 		a = b;
@@ -41,12 +61,25 @@ static const char *shapes_fix(Elab *e, const Type *a, const Type *b, const Node 
 	int64_t k = swap ? b->dim[0] : a->dim[0], n = swap ? a->dim[0] : b->dim[0];
 	const char *pick = choice_between(e, k, n);
 	int fl = bound_line(e, few), ml = bound_line(e, many);
-	if (!pick || !fl || !ml)
-		return NULL;
+	if (pick && (!fl || !ml))
+		return picks_fix(e, pick);
+	if (!pick)
+		return column_fix(e, a, b);
 	return arena_printf(e->a,
 			    "%s is over picks (line %d), %s over experts (line %d): "
 			    "write `%s[%s]`",
 			    few->s, fl, many->s, ml, many->s, pick);
+}
+
+static const char *matmul_fix(Elab *e, const Type *a, const Type *b)
+{
+	int64_t last = a->dim[a->rank - 1], first = b->dim[0];
+	const char *pick = choice_between(e, MIN(last, first), MAX(last, first));
+
+	if (pick)
+		return picks_fix(e, pick);
+	return b->rank == 2 && b->dim[1] == last ? "`transpose(..)` the second one"
+						 : NULL;
 }
 
 static bool shapes_meet(Elab *e, Value *a, Value *b, const Node *at)
@@ -156,7 +189,7 @@ static Val matmul(Elab *e, Val a, Val b, const Node *at)
 		return val_poison();
 	}
 	if (s->dim[s->rank - 1] != t->dim[0]) {
-		say(e, E_matmul, at->loc, shapes_fix(e, s, t, at),
+		say(e, E_matmul, at->loc, matmul_fix(e, s, t),
 		    "`@` sums the last axis of %s with the first of %s: they differ",
 		    shape_words(e, s), shape_words(e, t));
 		return val_poison();

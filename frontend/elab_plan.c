@@ -44,7 +44,8 @@ static bool tile_kind(Elab *e, const Node *path, TileKind *kind, const char **pa
 			return true;
 		}
 	say(e, E_plan_setting, path->loc,
-	    arena_printf(e->a, "it has %s", list_text(e, tile_words, TILE_COUNT)),
+	    fix_among(e, arena_strndup(e->a, word, (size_t)(end - word)), tile_words,
+		      TILE_COUNT),
 	    *word ? "a tile has no `%.*s`" : "which part of the tile?", (int)(end - word),
 	    word);
 	return false;
@@ -111,8 +112,7 @@ static const Node *find_plan(Elab *e, const char *name)
 		    name ? "a plan of its own file: `--plan FILE.moe`" : NULL,
 		    "there is no plan in this file");
 	else if (name)
-		say(e, E_plan_choice, whole, arena_printf(e->a, "it has %s",
-					   list_text(e, names.at, names.n)),
+		say(e, E_plan_choice, whole, fix_among(e, name, names.at, names.n),
 		    "there is no plan `%s`", name);
 	else
 		say(e, E_plan_choice, whole, NULL, "this file has %d plans: %s", names.n,

@@ -219,6 +219,12 @@ static Val visible(Elab *e, const Node *n, Val v)
 	return val_poison();
 }
 
+bool is_known(Elab *e, const char *name)
+{
+	return scope_find(e->frame->scope, NULL, name) || is_lost(e, name) ||
+	       unit_constant(e->frame->unit, name);
+}
+
 Val lookup(Elab *e, const Node *n)
 {
 	Binding *b = scope_find(e->frame->scope, NULL, n->s);
@@ -295,7 +301,7 @@ const char *const *function_names(Elab *e, int *n)
 	for (int u = 0; u < e->units.n; u++)
 		for (int i = 0; i < e->units.at[u]->ast->nkids; i++) {
 			const Node *k = e->units.at[u]->ast->kids[i];
-			if (is_function(k))
+			if (is_function(k) || k->kind == N_LAYER_DEF)
 				vec_push(e->a, &names, k->s);
 		}
 	*n = names.n;

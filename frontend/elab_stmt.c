@@ -32,6 +32,7 @@ static void run_bind(Elab *e, const Node *n)
 		Val v = count < 0 ? val_poison() : out[i];
 		name_value(v, n->names[i]);
 		bind_name(e, n->names[i], v, n->name_locs[i]);
+		scope_find(e->frame->scope, NULL, n->names[i])->value = n->kids[0]->loc;
 	}
 }
 

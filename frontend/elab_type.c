@@ -49,6 +49,12 @@ static bool bounded(Elab *e, const Type *t, Loc loc)
 	return false;
 }
 
+/* A name of one letter or two that is bound nowhere: how others call the tokens. */
+static bool is_free(Elab *e, const Node *n)
+{
+	return n->kind == N_NAME && strlen(n->s) <= 2 && !is_known(e, n->s);
+}
+
 /* Trailing shape and element of a written type; level once, or token where [T, ..]. */
 bool type_eval(Elab *e, const Node *n, bool input, Type *out, bool *has_t)
 {
@@ -67,6 +73,11 @@ bool type_eval(Elab *e, const Node *n, bool input, Type *out, bool *has_t)
 		}
 		if (t.rank == MAX_RANK) {
 			say(e, E_limit, n->loc, NULL, "more than %d axes", MAX_RANK);
+			return false;
+		}
+		if (input && i == 0 && is_free(e, k)) {
+			say(e, E_unknown_name, k->loc, "the number of tokens is `T`",
+			    "there is no `%s` here", k->s);
 			return false;
 		}
 		if (!need_int(e, eval(e, k), k->loc, "the length of an axis", 1, MAX_DIM,
@@ -356,8 +367,10 @@ bool join_vals(Elab *e, const Val *v, int n, Loc loc, Type *out)
 							v[i].item[0].kind == V_BOOL));
 		its.axis = 0;
 		if (!shapes_join(&t, &its, &t)) {
-			say(e, E_shapes, loc, NULL, "shapes %s and %s do not broadcast",
-			    shape_words(e, &t), shape_words(e, &its));
+			say(e, E_shapes, loc,
+			    "they are aligned at the last axis: each pair is equal, or one is 1",
+			    "shapes %s and %s do not broadcast", shape_words(e, &t),
+			    shape_words(e, &its));
 			return false;
 		}
 	}

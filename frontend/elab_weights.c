@@ -75,16 +75,14 @@ static const char *of_expert(Elab *e)
 
 static void say_missing(Elab *e, const char *full, Loc loc)
 {
-	int files = e->opt->tensors->nfiles;
-	const char *in = files == 1 ? "the file"
-		: arena_printf(e->a, "any of the %d files", files);
+	const FeTensors *t = e->opt->tensors;
+	const char *near = t->near ? t->near(t->ctx, full) : NULL;
 
-	if (files > 1)
-		in = arena_printf(e->a, "which is in none of the %d files", files);
-	else
-		in = "which is not in the file";
-	say(e, E_tensor_missing, loc, NULL, "`%s`%s needs `%s`, %s", e->layer->path,
-	    of_expert(e), full, in);
+	say(e, E_tensor_missing, loc,
+	    near ? arena_printf(e->a, "did you mean %s?", near) : NULL,
+	    "no tensor `%s` in %s: `%s`%s is read from it", full,
+	    t->nfiles == 1 ? "the file" : arena_printf(e->a, "the %d files", t->nfiles),
+	    e->layer->path, of_expert(e));
 }
 
 /* A string of a layout: the checkpoint's tensor of that name. */

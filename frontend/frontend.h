@@ -18,7 +18,8 @@ typedef struct FeTensors {
 	void *ctx;
 	/* false: no such tensor */
 	bool (*find)(void *ctx, const char *name, FeTensor *);
-	int  nfiles;                    /* for messages: "in none of the 4 files" */
+	int  nfiles;                    /* for messages: "in the 4 files" */
+	const char *(*near)(void *ctx, const char *name);       /* like it; NULL: nobody knows */
 } FeTensors;
 
 typedef struct {

@@ -106,6 +106,8 @@ void ice_input(const char *file);
 
 /* The name among names[n] nearest to the given one, or NULL when none is near. */
 const char *nearest_name(const char *name, const char *const *names, int n);
+/* The nearest three, in words: `a`, `b` or `c`; NULL when none is near. */
+const char *near_names(Arena *, const char *name, const char *const *names, int n);
 /* A printable copy: control characters and invalid UTF-8 become \xNN (text from files
  * must never reach a terminal raw). */
 const char *printable(Arena *, const char *s);

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TAB = 8, LONGEST_LINE = 160, LONGEST_NAME = 64, LONGEST_TEXT = 1000 };
+enum { TAB = 8, LONGEST_LINE = 160, LONGEST_NAME = 128, MOST_NEAR = 3,
+       MOST_COMPARED = 20000, LONGEST_TEXT = 1000 };
 
 typedef struct {
 	const char *file, *text;
@@ -335,23 +336,55 @@ static int distance(const char *a, int na, const char *b, int nb)
 	return row[na % 3][nb];
 }
 
+/* How far it is; LONGEST_NAME: not near. */
+static int how_far(const char *name, const char *other)
+{
+	int na = (int)strnlen(name, LONGEST_NAME + 1);
+	int nb = other ? (int)strnlen(other, LONGEST_NAME + 1) : 0;
+
+	if (na > LONGEST_NAME || nb > LONGEST_NAME || nb == 0 ||
+	    abs(na - nb) > (MAX(na, nb) + 1) / 3)
+		return LONGEST_NAME;
+	int far = distance(name, na, other, nb);
+	return far <= (MAX(na, nb) + 1) / 3 ? far : LONGEST_NAME;
+}
+
+/* The nearest of them, nearest first; how many. */
+static int nearest(const char *name, const char *const *names, int n, int most,
+		   const char **found)
+{
+	int far[MOST_NEAR], count = 0;
+
+	for (int i = 0; i < n; i++) {
+		int at, f = how_far(name, names[i]);
+		if (f == LONGEST_NAME || (count == most && f >= far[most - 1]))
+			continue;
+		count += count < most;
+		for (at = count - 1; at > 0 && far[at - 1] > f; at--) {
+			far[at] = far[at - 1];
+			found[at] = found[at - 1];
+		}
+		far[at] = f;
+		found[at] = names[i];
+	}
+	return count;
+}
+
 const char *nearest_name(const char *name, const char *const *names, int n)
 {
-	int len = (int)strnlen(name, LONGEST_NAME + 1);
-	int best = LONGEST_NAME;
-	const char *found = NULL;
+	const char *found;
 
-	if (len > LONGEST_NAME)
-		return NULL;
-	for (int i = 0; i < n; i++) {
-		int other = names[i] ? (int)strnlen(names[i], LONGEST_NAME + 1) : 0;
-		if (other == 0 || other > LONGEST_NAME)
-			continue;
-		int far = distance(name, len, names[i], other);
-		if (far < best && far <= (MAX(len, other) + 1) / 3) { /* else not near */
-			best = far;
-			found = names[i];
-		}
-	}
-	return found;
+	return nearest(name, names, n, 1, &found) ? found : NULL;
+}
+
+const char *near_names(Arena *arena, const char *name, const char *const *names, int n)
+{
+	const char *found[MOST_NEAR];
+	int count = nearest(name, names, MIN(n, MOST_COMPARED), MOST_NEAR, found);
+	Text t = text_new(arena);
+
+	for (int i = 0; i < count; i++)
+		text_printf(&t, "%s`%s`", i == 0 ? "" : i == count - 1 ? " or " : ", ",
+			    found[i]);
+	return count ? t.s : NULL;
 }

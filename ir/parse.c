@@ -78,6 +78,10 @@ static int parse_sizes(Parser *p, int64_t *width, int64_t *experts, int64_t *pic
 		{"group", group, -1, INT64_MAX},
 	};
 	size_t n = COUNT(fields) - (group == NULL);
+	const char *names[COUNT(fields)];
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = fields[i].name;
 
 	lex_expect(&p->lex, "{");
 	do {
@@ -87,10 +91,15 @@ static int parse_sizes(Parser *p, int64_t *width, int64_t *experts, int64_t *pic
 		while (i < n && strcmp(name, fields[i].name) != 0)
 			i++;
 		lex_expect(&p->lex, "=");
-		if (i == n)
+		if (i == n) {
 			lex_fail(&p->lex, E_ir_name, loc, "a layer has no '%s'", name);
-		else
+			const char *near = nearest_name(name, names, (int)n);
+			if (near)
+				diag_fix(p->lex.diag, "did you mean '%s'?", near);
+			break;
+		} else {
 			*fields[i].to = mir_int(p, fields[i].min, fields[i].max);
+		}
 	} while (lex_accept(&p->lex, ","));
 	lex_expect(&p->lex, "}");
 	return (int)losses;

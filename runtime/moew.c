@@ -144,23 +144,83 @@ static bool skip_entries(reader *r, uint64_t n)
 	return true;
 }
 
+/* A number of an entry, in words. */
+static void say_number(char *to, size_t size, int field, uint64_t n)
+{
+	static const char *const words[MOEW_NUMBERS] = {
+		[MOEW_COLS] = "columns in a panel", [MOEW_KPACK] = "inputs side by side",
+		[MOEW_N] = "outputs", [MOEW_K] = "inputs", [MOEW_STREAMS] = "weights in one",
+		[MOEW_RANGE] = "as range of experts", [MOEW_EXPERT] = "as expert",
+	};
+	static const char *const types[] = {
+#define DTYPE(name, bits, computed, file, text) #name,
+#include "../ir/dtypes.def"
+#undef DTYPE
+	};
+
+	if (field == MOEW_DTYPE)
+		snprintf(to, size, "%s",
+			 n < sizeof types / sizeof *types ? types[n] : "no type");
+	else
+		snprintf(to, size, "%lld %s", (long long)n, words[field]);
+}
+
+/* What differs first, at the entries of a layer in another layout. */
+static int say_difference(reader *r, const moert_layer *l, const char *target, uint64_t n)
+{
+	char name[MOEW_TEXT + 1], file[80], library[80];
+	uint64_t got[MOEW_NUMBERS];
+	int64_t i = 0;
+
+	for (int64_t w = 0; w < l->nweights; w++)
+		for (int64_t c = 0; c < moert_copies(l, &l->weights[w]); c++, i++) {
+			const moert_weight *own = &l->weights[w];
+			if ((uint64_t)i == n || !get_text(r, name) ||
+			    !get_bytes(r, got, sizeof got))
+				return moert_fail(r->why, MOERT_LAYOUT,
+						  "%s: layer %s is packed for %.64s, without the "
+						  "weight %s of this library",
+						  r->path, l->name, target, own->name);
+			const uint64_t want[] = {
+				(uint64_t)own->range, got[MOEW_EXPERT], (uint64_t)own->dtype,
+				(uint64_t)own->cols, (uint64_t)own->kpack, (uint64_t)own->n,
+				(uint64_t)own->k, (uint64_t)own->nstreams};
+			if (strcmp(name, own->name) != 0)
+				return moert_fail(r->why, MOERT_LAYOUT,
+						  "%s: layer %s is packed for %.64s, with a "
+						  "weight %.64s where this library has %s",
+						  r->path, l->name, target, name, own->name);
+			for (int f = 0; f < MOEW_OFFSET; f++) {
+				if (got[f] == want[f])
+					continue;
+				say_number(file, sizeof file, f, got[f]);
+				say_number(library, sizeof library, f, want[f]);
+				return moert_fail(r->why, MOERT_LAYOUT,
+						  "%s: layer %s is packed for %.64s: weight %s "
+						  "has %s, this library's %s",
+						  r->path, l->name, target, name, file, library);
+			}
+		}
+	return moert_fail(r->why, MOERT_LAYOUT,
+			  "%s: layer %s is packed for %.64s in another layout than this "
+			  "library's", r->path, l->name, target);
+}
+
 /* Reads the whole table, then goes back to the layer's first entry. */
 static int find_layer(reader *r, const moert_layer *l, uint64_t *entries)
 {
 	char name[MOEW_TEXT + 1], target[MOEW_TEXT + 1];
-	uint64_t fingerprint, n, found = 0;
-	bool other = false;
+	char packed_for[MOEW_TEXT + 1];
+	uint64_t fingerprint, n, found = 0, other = 0, others = 0;
 
 	for (uint64_t i = 0; i < r->header.layers; i++) {
 		if (!get_text(r, name) || !get_text(r, target) ||
 		    !get_number(r, &fingerprint) || !get_number(r, &n))
 			return bad(r, "the table is cut short");
 		if (strcmp(name, l->name) == 0 && fingerprint != l->fingerprint) {
-			other = true;
-			moert_fail(r->why, 0,
-				   "%s: layer %s is packed for %.64s in another "
-				   "layout than this library's",
-				   r->path, l->name, target);
+			other = r->at;
+			others = n;
+			memcpy(packed_for, target, sizeof target);
 		} else if (strcmp(name, l->name) == 0 && !found) {
 			found = r->at;
 			*entries = n;
@@ -170,9 +230,9 @@ static int find_layer(reader *r, const moert_layer *l, uint64_t *entries)
 	}
 	if (r->at != r->bytes)
 		return bad(r, "the table goes on after its last layer");
-	r->at = found;
+	r->at = found ? found : other;
 	return found ? MOERT_OK
-	       : other ? MOERT_LAYOUT
+	       : other ? say_difference(r, l, packed_for, others)
 		       : moert_fail(r->why, MOERT_LAYER, "%s: holds no layer %s",
 				    r->path, l->name);
 }

@@ -145,7 +145,7 @@ def safetensors_cases():
     yield "tail", pack(header, size + 4), "the tensors end at byte"
     yield "tail_1", good + b"\0", "the tensors end at byte"
     yield "no_tensors", pack({}, 16), "the tensors end at byte 0"
-    yield "missing", pack(text.replace("router", "routers"), size), "which is not in the file"
+    yield "missing", pack(text.replace("router", "routers"), size), "no tensor `router` in the file"
     yield "missing_expert", pack(text.replace("experts.1.up", "experts.9.up"), size), "experts.1.up"
     yield "layer_shape", changed("router", "shape", [4, 2]), "the file's `router` [4, 2]"
     yield "layer_rank", changed("router", "shape", [8]), "the file's `router` [8]"

@@ -331,11 +331,11 @@ static void refused(const char *header, const char *params, const char *fns,
 static void test_messages(void)
 {
 	refused(STACKED, "  param router: f32[4,4]\n", "",
-		"t.mir:5:9: error: `router` needs `router`, which is not in the file\n");
+		"t.mir:5:9: error: no tensor `router` in the file: `router` is read from it\n");
 	refused("{\"routers\":" T("F32", "72", 0, 288) "}", "  param router: f32[4,4]\n",
 		"",
-		"t.mir:5:9: error: `router` needs `router`, which is not in the file\n"
-		"  fix: did you mean `routers`, which is in the file?\n");
+		"t.mir:5:9: error: no tensor `router` in the file: `router` is read from it\n"
+		"  fix: did you mean `routers`?\n");
 	refused("{\"router\":" T("F32", "12,6", 0, 288) "}",
 		"  param router: f32[6,12]\n", "",
 		"t.mir:5:9: error: `router` is f32[6, 12], the file's `router` [12, 6]\n"
@@ -354,8 +354,8 @@ static void test_messages(void)
 	refused(STACKED, "  param gate: f32[E1,2] load=@f\n",
 		"  fn @f.3() -> (f32[2]) {\n    %v = tensor {name=\"v\"} : f32[2]\n"
 		"    return %v\n  }\n",
-		"t.mir:10:10: error: `gate` of expert 3 needs `v`, which is not in the "
-		"file\n");
+		"t.mir:10:10: error: no tensor `v` in the file: `gate` of expert 3 is "
+		"read from it\n");
 	refused(STACKED, "  param gate: f32[E1,6] load=@f\n",
 		"  fn @f.3() -> (f32[3,4,6]) {\n" W "    return %w\n  }\n",
 		"t.mir:10:10: error: `gate` of expert 3 is f32[6], the layout gives "
@@ -372,7 +372,7 @@ static void test_one_message(void)
 
 	CHECK(!weights_load(w, 1));
 	CHECK(diag_errors(s->diag) == 2);
-	CHECK(strstr(said(s), "`up` of expert 0 needs `experts.0.up`") != NULL);
+	CHECK(strstr(said(s), "`experts.0.up` in the file: `up` of expert 0 is") != NULL);
 	weights_close(w);
 	checkpoint_close(c);
 	said_free(s);
