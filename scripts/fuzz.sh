@@ -70,15 +70,13 @@ run() {                                 # fuzzer; its log's last line says how i
 	fi
 }
 
-keep_smallest() {                       # fuzzer
-	local name=$1 kept
+keep_smallest() {                       # fuzzer; by the code they reach, not how often
+	local name=$1 kept from=tests/fuzz/corpus/$1
 	kept=$(mktemp -d)
-	"$build/tests/fuzz/fuzz_$name" "${limits[@]}" -merge=1 "$kept" "tests/fuzz/corpus/$name" \
-		"$build/corpus/$name" >"$build/$name.log" 2>&1 &&
-		rm -rf "tests/fuzz/corpus/$name" && mv "$kept" "tests/fuzz/corpus/$name" &&
-		chmod 755 "tests/fuzz/corpus/$name"
-	echo "$name: $(find "tests/fuzz/corpus/$name" -type f | wc -l) inputs," \
-		"$(du -sb "tests/fuzz/corpus/$name" | cut -f1) bytes"
+	"$build/tests/fuzz/fuzz_$name" "${limits[@]}" -set_cover_merge=1 -use_counters=0 \
+		"$kept" "$from" "$build/corpus/$name" >"$build/$name.log" 2>&1 &&
+		rm -rf "$from" && mv "$kept" "$from" && chmod 755 "$from"
+	echo "$name: $(find "$from" -type f | wc -l) inputs, $(du -sb "$from" | cut -f1) bytes"
 }
 
 mkdir -p "$build"
