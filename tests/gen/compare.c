@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * compare: compiled code against the interpreter, other threads, and tokens alone.
+ * compare: compiled code against the interpreter, for each configuration and each call.
  *
  * Each entry keeps to the interpreter's bound.  Picks are the interpreter's unless its gap
  * says that they stand within bounds of a change: then it follows the compiled ones. */
@@ -12,12 +12,13 @@
 
 static bool interpret(Native *n, const Module *m, const Answer *given, EvalResult *r)
 {
-	EvalInput inputs[COUNT(n->inputs)];
+	EvalInput inputs[COUNT(n->at->inputs)];
+	const Program *p = n->at->p;
 	const char *why = "";
 
 	for (int i = 0; i < n->ninputs; i++)
-		inputs[i] = (EvalInput){n->inputs[i].name, n->inputs[i].v};
-	EvalCall call = {.tokens = n->p->tokens, .nseq = n->p->nseq, .seq = n->p->seq,
+		inputs[i] = (EvalInput){n->at->inputs[i].name, n->at->inputs[i].v};
+	EvalCall call = {.tokens = p->tokens, .nseq = p->nseq, .seq = p->seq,
 			 .inputs = inputs, .ninputs = n->ninputs,
 			 .weights = &n->weights.source, .seed = 5, .step = -1,
 			 .bounds = true, .picks = given ? given->picks : NULL,
@@ -72,7 +73,7 @@ static double nearest_gap(const EvalResult *r, int64_t tokens)
 /* The tokens of another routing; negative: one has no excuse. */
 static int64_t compare_routing(Native *n, const EvalResult *own, const Answer *a)
 {
-	int64_t other = 0, tokens = n->p->tokens;
+	int64_t other = 0, tokens = n->at->p->tokens;
 	double nearest = nearest_gap(own, tokens);
 
 	for (int64_t t = 0; own->picks && t < tokens; t++) {
@@ -80,7 +81,7 @@ static int64_t compare_routing(Native *n, const EvalResult *own, const Answer *a
 		if (memcmp(x, y, (size_t)a->k * 4) == 0)
 			continue;
 		other++;
-		double gap = n->p->cross ? nearest : own->gap[t];
+		double gap = n->at->p->cross ? nearest : own->gap[t];
 		if (gap < MAY_CHANGE)
 			continue;
 		printf("token %jd: other picks, though the gap is %g:", (intmax_t)t, gap);
@@ -92,9 +93,9 @@ static int64_t compare_routing(Native *n, const EvalResult *own, const Answer *a
 	return other;
 }
 
-static bool compare_results(Native *n, const EvalResult *r, const Answer *a, bool followed,
-			    Outcome *out)
+static bool compare_results(Native *n, const EvalResult *r, const Answer *a, bool followed)
 {
+	Outcome *out = n->out;
 	int64_t bad = 0;
 	int nouts = followed ? 1 : r->nouts;    /* others may look at the policy's own */
 
@@ -106,7 +107,7 @@ static bool compare_results(Native *n, const EvalResult *r, const Answer *a, boo
 		const Tensor *t = &r->outs[i];
 		bool loss = i >= a->nouts;
 		double *got = NEWN(n->arena, double, (size_t)t->n + 1), bound;
-		if (loss && n->p->tokens == 0)
+		if (loss && n->at->p->tokens == 0)
 			continue;       /* the API's losses of no token are 0 */
 		if (loss) {
 			got[0] = a->losses[i - a->nouts];
@@ -119,109 +120,47 @@ static bool compare_results(Native *n, const EvalResult *r, const Answer *a, boo
 		bad += compare_entries(i ? "further output" : "y", t, got, &out->worst);
 	}
 	/* an expert that compares may have decided otherwise for a row, rarely */
-	if (bad == 1 && n->p->decides && n->p->tokens > 1)
-		out->lenient = bad--;
+	if (bad == 1 && n->at->p->decides && n->at->p->tokens > 1)
+		out->lenient += bad--;
 	return bad == 0;
 }
 
-/* The same bits with any number of threads, the host's pool, padded rows, no losses. */
-static bool same_otherwise(Native *n, const Question *asked, const Answer *a)
+/* What the interpreter says of this call is found out once for all configurations. */
+static bool interpret_case(Native *n)
 {
-	const struct { const char *what; Question q; } ways[] = {
-		{"2 threads", {.threads = 2}},
-		{"3 threads", {.threads = 3}},
-		{"7 threads", {.threads = 7}},
-		{"a pool of its own", {.threads = 3, .pool = true}},
-		{"rows apart", {.threads = 2, .padded = true}},
-		{"no losses", {.threads = 1, .no_losses = true}},
-	};
-	bool rows = n->reference->fns->outs[0].level == LV_TOKEN;
-	Answer b;
+	Case *c = n->at;
 
-	for (size_t i = 0; i < COUNT(ways); i++) {
-		Question q = ways[i].q;
-		if (q.padded && !rows)
-			continue;
-		q.tokens = asked->tokens;
-		q.picks = asked->picks;
-		q.gates = asked->gates;
-		if (!native_call(n, &q, &b))
-			return false;
-		if (!answers_same(a, &b)) {
-			printf("other bits with %s\n", ways[i].what);
-			return false;
-		}
-	}
-	return true;
+	if (!c->interpreted)
+		c->interpreted = interpret(n, n->reference, NULL, &c->own);
+	return c->interpreted;
 }
 
-/* The same bits for tokens alone, and for the second half of them. */
-static bool same_alone(Native *n, const Question *asked, const Answer *a)
+/* One call; its relations to others only where it is the configuration's own. */
+static bool compare_call(Native *n, Case *c, bool own_call)
 {
-	const Type *y = &n->reference->fns->outs[0];
-	size_t row = (size_t)type_elems(y) * entry_bytes(y->dtype);
-	int64_t all = n->p->tokens, half = all / 2;
-	const int64_t parts[][2] = {{0, 1}, {half, 1}, {all - 1, 1}, {half, all - half}};
-	Answer b;
-
-	if (n->p->cross || n->p->placed || y->level != LV_TOKEN || all < 2)
-		return true;
-	for (size_t i = 0; i < COUNT(parts); i++) {
-		Question q = *asked;
-		q.first = parts[i][0];
-		q.tokens = parts[i][1];
-		if (!native_call(n, &q, &b))
-			return false;
-		if (memcmp((char *)a->outs[0] + (size_t)q.first * row, b.outs[0],
-			   (size_t)q.tokens * row)) {
-			printf("tokens %jd to %jd alone have other bits\n", (intmax_t)q.first,
-			       (intmax_t)(q.first + q.tokens - 1));
-			return false;
-		}
-	}
-	return true;
-}
-
-/* Given its own routing, the layer does the same. */
-static bool same_given(Native *n, const Question *asked, Answer *a)
-{
-	Question q = *asked;
-	Answer b;
-	const Type *y = &n->reference->fns->outs[0];
-
-	if (!a->picks || !a->gates || n->p->tokens == 0)
-		return true;
-	q.given = a;
-	if (!native_call(n, &q, &b))
-		return false;
-	if (memcmp(a->outs[0], b.outs[0], a->bytes[0]) == 0 || y->level != LV_TOKEN)
-		return true;
-	printf("other bits when its own routing is given\n");
-	return false;
-}
-
-bool native_compare(Native *n, Outcome *out)
-{
-	Question q = {.threads = 1, .tokens = n->p->tokens};
-	EvalResult own, followed;
+	Question q = {.threads = own_call ? 1 : 3, .tokens = c->p->tokens};
+	EvalResult followed;
 	Answer a;
 
-	*out = (Outcome){.tokens = n->p->tokens};
-	if (!interpret(n, n->reference, NULL, &own))
+	n->at = c;
+	if (!interpret_case(n))
 		return false;
-	q.picks = own.picks != NULL;
-	q.gates = own.gates != NULL;
+	q.picks = c->own.picks != NULL;
+	q.gates = c->own.gates != NULL;
 	n->weights.m = n->m;
 	if (!native_call(n, &q, &a))
 		return false;
-	out->rerouted = compare_routing(n, &own, &a);
-	if (out->rerouted < 0)
+	int64_t rerouted = compare_routing(n, &c->own, &a);
+	if (rerouted < 0)
 		return false;
-	if (out->rerouted && !interpret(n, n->reference, &a, &followed))
+	if (rerouted && !interpret(n, n->reference, &a, &followed))
 		return false;
-	return compare_results(n, out->rerouted ? &followed : &own, &a, out->rerouted > 0,
-			       out) &&
-	       same_otherwise(n, &q, &a) && same_alone(n, &q, &a) && same_given(n, &q, &a);
+	if (!compare_results(n, rerouted ? &followed : &c->own, &a, rerouted > 0))
+		return false;
+	n->out->calls++;
+	n->out->tokens += c->p->tokens;
+	n->out->rerouted += rerouted;
+	return !own_call || relations_hold(n, &q, &a);
 }
 
 /* The largest difference between two modules, interpreted, in bounds of the first. */
@@ -232,7 +171,7 @@ static double modules_differ(Native *n, const Module *x, const Module *y, double
 
 	if (!interpret(n, x, NULL, &a) || !interpret(n, y, NULL, &b))
 		return INFINITY;
-	*gap = nearest_gap(&a, n->p->tokens);
+	*gap = nearest_gap(&a, n->at->p->tokens);
 	for (int i = 0; i < a.nouts; i++)
 		for (int64_t j = 0; j < a.outs[i].n; j++)
 			worst = fmax(worst, excess(b.outs[i].v[j], a.outs[i].v[j],
@@ -253,26 +192,55 @@ static Verdict passes_alone(Native *n)
 {
 	double gap, worst = modules_differ(n, n->reference, n->m, &gap);
 
+	n->out->refused++;
 	if (worst <= 1 || gap < MAY_CHANGE)
 		return VERDICT_SKIPPED;
 	native_pipeline(n, blame);
 	return VERDICT_FAILED;
 }
 
-Verdict program_run(Arena *arena, const Program *p, const char *scratch, Outcome *out)
+/* One configuration on all calls, its own first. */
+static Verdict run_configuration(Native *n, const Program *p, int number)
 {
-	Native n = {.arena = arena, .p = p, .scratch = scratch};
+	n->out->config = n->out->call = number;
+	n->at = &n->cases[number];
+	Verdict v = native_compile(n, p);
+	if (v == VERDICT_SKIPPED)
+		return passes_alone(n);
+	if (v != VERDICT_PASSED)
+		return v;
+	n->out->configs++;
+	for (int i = 0; i < n->ncases; i++) {
+		n->out->call = (number + i) % n->ncases;
+		if (compare_call(n, &n->cases[n->out->call], i == 0))
+			continue;
+		native_pipeline(n, blame);
+		return VERDICT_FAILED;
+	}
+	return VERDICT_PASSED;
+}
+
+Verdict programs_run(Arena *arena, const Program *p, int count, const char *scratch,
+		     Outcome *out)
+{
+	Native *n = NEW(arena, Native);
+	Verdict all = VERDICT_SKIPPED;
 
 	*out = (Outcome){0};
-	if (!target_host_has(p->target)) {
-		printf("%s cannot run here\n", p->target->name);
-		return VERDICT_SKIPPED;
+	*n = (Native){.arena = arena, .scratch = scratch, .out = out};
+	if (!native_frontend(n, p, count))
+		return VERDICT_FAILED;
+	for (int i = 0; i < count; i++) {
+		if (!target_host_has(p[i].target)) {
+			printf("%s cannot run here\n", p[i].target->name);
+			continue;
+		}
+		Verdict v = run_configuration(n, &p[i], i);
+		native_close(n);
+		if (v == VERDICT_FAILED)
+			return v;
+		if (v == VERDICT_PASSED)
+			all = v;
 	}
-	Verdict v = native_compile(&n);
-	if (v == VERDICT_SKIPPED)
-		return passes_alone(&n);
-	if (v != VERDICT_PASSED || native_compare(&n, out))
-		return v;
-	native_pipeline(&n, blame);
-	return VERDICT_FAILED;
+	return all;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * compile: a program through frontend, passes and backend into this process; on the way
- * every dump must parse back to itself. */
+ * every dump must parse back to itself.  The frontend's part is done once for all
+ * configurations. */
 #include "native.h"
 
 #include "../../backend/backend.h"
@@ -55,66 +56,85 @@ static void other_tiles(Native *n)
 		for (Op *in = op->regions[0]->first; in; in = in->next)
 			streams += in->kind == OP_linear;
 		int64_t each = rng_between(&rng, 1, MAX(8 / MAX(streams, 1), 1));
-		attr_int(n->m, op, "rows", rng_between(&rng, 1, 7));
+		attr_int(n->m, op, "rows", rng_between(&rng, 1, n->p->rows ? n->p->rows : 7));
 		attr_int(n->m, op, "vectors", each * streams);
 		attr_int(n->m, op, "cols", each * lanes);
 		attr_int(n->m, op, "kblock", RNG_PICK(&rng, blocks));
 	}
 }
 
-static bool listed(const Program *p, const char *pass)
+/* The last pass that a schedule of other tiles may come behind. */
+static bool before_pack(const Program *p, int i)
 {
-	for (int i = 0; i < p->nskip; i++)
-		if (strcmp(p->skip[i], pass) == 0)
-			return true;
-	return false;
+	return i + 1 < p->npasses && strcmp(p->pass[i + 1], "pack") == 0;
+}
+
+static bool run_pass(Native *n, Module *m, const char *name)
+{
+	Diag *diag = diag_new(n->arena, stdout);
+	PassContext ctx = {.arena = n->arena, .diag = diag, .target = n->p->target};
+	PassOptions o = {.only = &name, .nonly = 1, .verify = true, .command = "moe_gen"};
+
+	run_passes(m, &ctx, &o);
+	return diag_errors(diag) == 0;
 }
 
 static bool run_pipeline(Native *n, void (*after)(void *, const char *))
 {
-	PassContext ctx = {.arena = n->arena, .diag = diag_new(n->arena, stdout),
-			   .target = n->p->target};
+	bool tiled = false;
 
-	for (int i = 0; i < pass_count && passes[i].run; i++) {
-		const char *const only[] = {passes[i].name};
-		PassOptions o = {.only = only, .nonly = 1, .verify = true, .command = "moe_gen"};
-		if (listed(n->p, passes[i].name))
-			continue;
-		run_passes(n->m, &ctx, &o);
-		if (n->p->tiles && strcmp(passes[i].name, "schedule-blocks") == 0)
+	for (int i = 0; i < n->p->npasses; i++) {
+		if (!run_pass(n, n->m, n->p->pass[i]))
+			return false;
+		if (n->p->tiles && !tiled && before_pack(n->p, i)) {
 			other_tiles(n);
-		if (!read_back(n->arena, n->m, passes[i].name))
+			tiled = true;
+		}
+		if (!read_back(n->arena, n->m, n->p->pass[i]))
 			return false;
 		if (after)
-			after(n, passes[i].name);
+			after(n, n->p->pass[i]);
 	}
 	return true;
 }
 
 /* States are only interpreted once they run through a scan, which inline-std makes. */
-static void inline_states(Native *n)
+static bool inline_states(Native *n)
 {
-	static const char *const only[] = {"inline-std"};
-	PassContext ctx = {.arena = n->arena, .diag = diag_new(n->arena, stdout),
-			   .target = n->p->target};
-	PassOptions o = {.only = only, .nonly = 1, .verify = true, .command = "moe_gen"};
+	return n->reference->states.n == 0 || run_pass(n, n->reference, "inline-std");
+}
 
-	if (n->reference && n->reference->states.n > 0)
-		run_passes(n->reference, &ctx, &o);
+static Module *frontend(Native *n)
+{
+	Diag *diag = diag_new(n->arena, stdout);
+	FeOptions o = {.file = "gen.moe", .text = n->p->text, .losses = true};
+
+	FeContents c = {0};
+
+	diag_source(diag, o.file, o.text);
+	if (!fe_contents(n->arena, diag, o.file, o.text, &c))
+		return NULL;
+	/* a model stands behind the layers that it calls */
+	o.layer = c.models.n > 0 ? c.models.at[0] : NULL;
+	return fe_compile(n->arena, diag, &o);
+}
+
+/* Each configuration compiles a module of its own. */
+static bool start_over(Native *n)
+{
+	return (n->m = frontend(n)) != NULL;
 }
 
 void native_pipeline(Native *n, void (*after)(void *, const char *))
 {
-	n->m = read_back(n->arena, n->reference, "the frontend");
-	if (n->m)
+	if (start_over(n))
 		run_pipeline(n, after);
 }
 
 static bool run_linker(Native *n, const char *object, const char *library)
 {
 	char *argv[] = {"ld", "-shared", "--gc-sections", "-Bsymbolic", "-o", (char *)library,
-			(char *)object, arena_printf(n->arena, "%s/libmoert.a", n->scratch),
-			NULL};
+			(char *)object, GUARDED, NULL};
 	pid_t pid;
 	int status;
 
@@ -138,8 +158,9 @@ static Verdict emit(Native *n, const char *library)
 	size_t size;
 	FILE *messages = open_memstream(&said, &size);
 	const char *object = arena_printf(n->arena, "%s/%d.o", n->scratch, getpid());
-	EmitOptions o = {n->p->target, n->p->library ? EMIT_LIB : EMIT_OBJ,
-			 n->p->library ? library : object, true};
+	EmitOptions o = {.target = n->p->target,
+			 .what = n->p->library ? EMIT_LIB : EMIT_OBJ,
+			 .out = n->p->library ? library : object, .verify = true};
 
 	bool ok = backend_emit(n->arena, diag_new(n->arena, messages), n->m, &o);
 	fclose(messages);
@@ -154,61 +175,98 @@ static Verdict emit(Native *n, const char *library)
 	return v;
 }
 
-static bool load(Native *n, const char *library)
+static void *symbol(Native *n, const char *what)
 {
-	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+	return dlsym(n->library, arena_printf(n->arena, "%s_%s", n->m->name, what));
+}
 
-	if (!handle) {
+static bool load(Native *n, const char *path)
+{
+	n->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (!n->library) {
 		printf("%s\n", dlerror());
 		return false;
 	}
-	*(void **)&n->open = dlsym(handle, "gen_open_memory");
-	*(void **)&n->start = dlsym(handle, "gen_start");
-	*(void **)&n->run = dlsym(handle, "gen_run");
-	*(void **)&n->end = dlsym(handle, "gen_end");
-	*(void **)&n->close = dlsym(handle, "gen_close");
-	return n->open && n->start && n->run && n->end && n->close;
+	*(void **)&n->open = symbol(n, "open_memory");
+	*(void **)&n->start = symbol(n, "start");
+	*(void **)&n->run = symbol(n, "run");
+	*(void **)&n->end = symbol(n, "end");
+	*(void **)&n->close = symbol(n, "close");
+	*(void **)&n->guard = dlsym(n->library, "moert_guard");
+	return n->open && n->start && n->run && n->end && n->close &&
+	       (n->guard || n->p->library);
 }
 
-static bool frontend(Native *n)
+static void make_cases(Native *n, const Program *p, int count)
 {
-	Diag *diag = diag_new(n->arena, stdout);
-	FeOptions o = {.file = "gen.moe", .text = n->p->text, .losses = true};
+	const Region *body = n->reference->fns->body;
+
+	n->ninputs = MIN(body->nargs, (int)COUNT(n->cases->inputs));
+	for (n->ncases = 0; n->ncases < count; n->ncases++) {
+		Case *c = &n->cases[n->ncases];
+		c->p = &p[n->ncases];
+		for (int i = 0; i < n->ninputs; i++)
+			input_make(n->arena, body->args[i], c->p, i, &c->inputs[i]);
+	}
+}
+
+bool native_frontend(Native *n, const Program *p, int count)
+{
 	const char *why;
 
-	diag_source(diag, o.file, o.text);
-	n->m = fe_compile(n->arena, diag, &o);
-	if (!n->m)
+	n->p = p;
+	Module *m = frontend(n);
+	if (!m)
 		return false;
-	if (!verify(n->m, &why)) {
+	if (!verify(m, &why)) {
 		printf("the frontend's module: %s\n", why);
 		return false;
 	}
-	n->reference = read_back(n->arena, n->m, "the frontend");
-	inline_states(n);
-	const Region *body = n->m->fns->body;
-	for (int i = 0; i < body->nargs && i < (int)COUNT(n->inputs); i++, n->ninputs++)
-		input_make(n->arena, body->args[i], n->p, i, &n->inputs[i]);
-	return n->reference != NULL;
+	n->reference = read_back(n->arena, m, "the frontend");
+	if (!n->reference || !inline_states(n))
+		return false;
+	make_cases(n, p, count);
+	weights_open(n->arena, &n->weights);
+	return true;
 }
 
-Verdict native_compile(Native *n)
+bool native_open(Native *n, moert_model **model)
 {
-	const char *library = arena_printf(n->arena, "%s/%d.so", n->scratch, getpid());
 	char why[256] = "";
 	moert_options options = {.size = sizeof options, .why = why, .why_size = sizeof why};
 
-	if (!frontend(n) || !run_pipeline(n, NULL))
+	n->weights.m = n->m;
+	int error = n->open(weights_get, &n->weights, &options, model);
+	if (!error && n->guard)
+		error = n->guard(*model, n->p->under);
+	if (error)
+		printf("open: %s, %s\n", moert_error(error), why);
+	return error == 0;
+}
+
+Verdict native_compile(Native *n, const Program *p)
+{
+	const char *library = arena_printf(n->arena, "%s/%d.so", n->scratch, getpid());
+
+	n->p = p;
+	n->pages = (Pages){.a = n->arena, .under = p->under};
+	if (!start_over(n) || !run_pipeline(n, NULL))
 		return VERDICT_FAILED;
-	weights_open(n->arena, &n->weights);
 	Verdict v = emit(n, library);
 	bool loaded = v == VERDICT_PASSED && load(n, library);
 	unlink(library);
 	if (v != VERDICT_PASSED)
 		return v;
-	n->weights.m = n->m;
-	int error = loaded ? n->open(weights_get, &n->weights, &options, &n->model) : 0;
-	if (error)
-		printf("open: %s, %s\n", moert_error(error), why);
-	return loaded && !error ? VERDICT_PASSED : VERDICT_FAILED;
+	return loaded && native_open(n, &n->model) ? VERDICT_PASSED : VERDICT_FAILED;
+}
+
+void native_close(Native *n)
+{
+	if (n->model)
+		n->close(n->model);
+	if (n->library)
+		dlclose(n->library);
+	pages_free(&n->pages);
+	n->model = NULL;
+	n->library = NULL;
 }

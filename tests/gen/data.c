@@ -17,16 +17,26 @@ void entries_load(Dtype t, const void *from, int64_t n, double *to)
 	load_doubles(t == DT_bool ? DT_i32 : t, from, n, to);
 }
 
-void *guarded(size_t bytes)
+void *guarded(Pages *p, size_t bytes)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t whole = (bytes + page - 1) / page * page;
-	char *at = mmap(NULL, whole + page, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t whole = (bytes + page - 1) / page * page, all = whole + 2 * page;
+	char *at = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (at == MAP_FAILED || mprotect(at + whole, page, PROT_NONE))
+	if (at == MAP_FAILED || (whole && mprotect(at + page, whole, PROT_READ | PROT_WRITE)))
 		ice("no memory for a guarded array");
-	return at + whole - bytes;
+	vec_push(p->a, &p->at, at);
+	vec_push(p->a, &p->bytes, all);
+	at += page;
+	memset(at, 0xff, whole);
+	return p->under ? at : at + whole - bytes;
+}
+
+void pages_free(Pages *p)
+{
+	for (int i = 0; i < p->at.n; i++)
+		munmap(p->at.at[i], p->bytes.at[i]);
+	p->at.n = p->bytes.n = 0;
 }
 
 /* A dot of the weight's length with N(0, 1) stays about N(0, 1). */
@@ -51,6 +61,22 @@ static void *random_weight(Arena *arena, const Param *p, const char *name)
 	return raw;
 }
 
+int64_t turned(const GenWeights *w, int64_t expert)
+{
+	const ExpertRange *r = w->m->ranges.at;
+
+	for (; expert >= r->first + r->count; r++)
+		;
+	return w->alike ? r->first : r->first + (expert - r->first + w->turn) % r->count;
+}
+
+/* The matrix of the policies that choose experts by their weights alone, and its bias. */
+static bool is_router(const GenWeights *w, const Param *p)
+{
+	return strncmp(p->name, "router", 6) == 0 && p->type.rank > 0 &&
+	       p->type.dim[0] == w->m->experts;
+}
+
 /* A weight that the compiled layer wants ready, of other weights. */
 static const void *derived_weight(GenWeights *w, const Param *p, int64_t expert)
 {
@@ -69,18 +95,55 @@ static const void *derived_weight(GenWeights *w, const Param *p, int64_t expert)
 	return raw;
 }
 
-static const void *weight(GenWeights *w, const Param *p, int64_t expert)
+/* Row i of [experts, ..] becomes row i + turn in its range, whatever it belongs to. */
+static const void *turned_rows(GenWeights *w, const Param *p, const char *natural)
 {
-	const char *name = arena_printf(w->arena, "%s.%jd", p->name, (intmax_t)expert);
+	int64_t n = type_elems(&p->type), experts = p->type.dim[0];
+	size_t row = (size_t)(n / experts) * (size_t)(dtype_info[p->type.dtype].bits / 8);
+	char *raw = arena_alloc(w->arena, (size_t)n * 8 + 64);
 
-	for (int i = 0; i < w->names.n; i++)
-		if (strcmp(w->names.at[i], name) == 0)
-			return w->data.at[i];
-	const void *data = p->load ? derived_weight(w, p, expert)
-				   : random_weight(w->arena, p, name);
+	for (int64_t e = 0; e < experts; e++)
+		memcpy(raw + (size_t)e * row, natural + (size_t)turned(w, e) * row, row);
+	return raw;
+}
+
+static const void *remember(GenWeights *w, const char *name, const void *data)
+{
 	vec_push(w->arena, &w->names, name);
 	vec_push(w->arena, &w->data, data);
 	return data;
+}
+
+static const void *remembered(const GenWeights *w, const char *name)
+{
+	for (int i = 0; i < w->names.n; i++)
+		if (strcmp(w->names.at[i], name) == 0)
+			return w->data.at[i];
+	return NULL;
+}
+
+static const void *natural_weight(GenWeights *w, const Param *p, int64_t expert)
+{
+	const char *name = arena_printf(w->arena, "%s.%jd", p->name, (intmax_t)expert);
+	const void *data = remembered(w, name);
+
+	return data ? data : remember(w, name, random_weight(w->arena, p, name));
+}
+
+/* Derived weights are those of one module, from weights that are turned alike. */
+static const void *weight(GenWeights *w, const Param *p, int64_t expert)
+{
+	if (p->load) {
+		const char *name = arena_printf(w->arena, "%s.%jd of %p, %jd%d%d", p->name,
+						(intmax_t)expert, (const void *)w->m,
+						(intmax_t)w->turn, w->alike, w->router);
+		const void *data = remembered(w, name);
+		return data ? data : remember(w, name, derived_weight(w, p, expert));
+	}
+	if (p->type.level == LV_EXPERT)
+		return natural_weight(w, p, turned(w, expert));
+	const void *data = natural_weight(w, p, expert);
+	return w->router && is_router(w, p) ? turned_rows(w, p, data) : data;
 }
 
 static const void *get(WeightSource *s, const Param *p, int64_t expert)
@@ -132,7 +195,7 @@ void input_make(Arena *arena, const Value *arg, const Program *p, int number, Ge
 		in->v[i] = whole ? floor(fabs(f[i]) * 10) : f[i];
 	if (!whole)
 		shape_data(p, in);
-	in->raw = guarded((size_t)in->n * entry_bytes(t->dtype));
+	in->raw = arena_alloc(arena, (size_t)in->n * entry_bytes(t->dtype) + 1);
 	store_doubles(t->dtype == DT_bool ? DT_i32 : t->dtype, in->v, in->n, in->raw);
 	entries_load(t->dtype, in->raw, in->n, in->v);
 }

@@ -13,12 +13,20 @@ typedef struct {
 	const Module *m;                /* that now asks: its derived weights too */
 	Vec(const char *) names;
 	Vec(const void *) data;
+	/* An expert's weights are those of the one `turn` further in its range, or the first
+	 * one's; the rows of the router turn as well. */
+	int64_t       turn;
+	bool          alike, router;
 } GenWeights;
 void        weights_open(Arena *, GenWeights *);
 moert_weight_fn weights_get;            /* ctx: the GenWeights */
+int64_t     turned(const GenWeights *, int64_t expert);  /* whose weights it has now */
 
-/* Entries that end right before a page that nobody may touch. */
-void *guarded(size_t bytes);
+/* Arrays that end right before a page that nobody may touch, or begin right after one;
+ * what else there is around them is NaN. */
+typedef struct { Arena *a; bool under; Vec(void *) at; Vec(size_t) bytes; } Pages;
+void *guarded(Pages *, size_t bytes);
+void  pages_free(Pages *);
 
 typedef struct {
 	const char *name;

@@ -5,29 +5,51 @@
 
 #include "data.h"
 
+/* One set of tokens, for all configurations of a text: what goes in, and what the
+ * interpreter says comes out. */
+typedef struct {
+	const Program *p;
+	GenInput   inputs[4];
+	EvalResult own;
+	bool       interpreted;
+} Case;
+
 typedef struct {
 	Arena        *arena;
-	const Program *p;
-	const char   *scratch;          /* folder of the object, with libmoert.a */
-	Module       *reference, *m;    /* as the frontend made it; as it was compiled */
+	const char   *scratch;          /* folder of objects, with the runtimes' archives */
+	Outcome      *out;
+	/* the text */
+	Module       *reference;        /* as the frontend made it */
 	GenWeights    weights;
-	GenInput      inputs[4];
-	int           ninputs;
-	/* the loaded layer */
+	Case          cases[MAX_CONFIGS];
+	int           ncases, ninputs;
+	/* this configuration: the module as it was compiled, and the loaded layer */
+	const Program *p;
+	Module       *m;
+	void         *library;
 	int (*open)(moert_weight_fn *, void *, const moert_options *, moert_model **);
 	int (*start)(moert_model *, const moert_session_options *, moert_session **);
 	int (*run)(moert_session *, const moert_args *);
 	void (*end)(moert_session *);
 	void (*close)(moert_model *);
+	/* NULL: a runtime without guards; see guard/guard.c */
+	int (*guard)(moert_model *, int64_t under);
 	moert_model  *model;
+	Case         *at;               /* this call */
+	Pages         pages;            /* of arrays of this configuration's calls */
 } Native;
 
-/* compile.c: text to a loaded layer, with inputs */
-Verdict native_compile(Native *);
+/* compile.c */
+bool    native_frontend(Native *, const Program *, int n);
+Verdict native_compile(Native *, const Program *);      /* one configuration, loaded */
+bool    native_open(Native *, moert_model **);          /* with the weights as they are now */
+void    native_close(Native *);
 /* The passes again, with a word after each. */
-void native_pipeline(Native *, void (*after)(void *native, const char *pass));
+void    native_pipeline(Native *, void (*after)(void *native, const char *pass));
+
 /* call.c: what one call gave */
 typedef struct {
+	int64_t  tokens;
 	int      nouts;                 /* y and further outputs */
 	void   **outs;
 	size_t  *bytes;
@@ -37,15 +59,19 @@ typedef struct {
 	int64_t  k;
 } Answer;
 typedef struct {
+	moert_model *model;             /* NULL: the configuration's */
 	int     threads;
-	int64_t first, tokens;          /* of the program's tokens */
+	const int64_t *order;           /* which of the case's tokens; NULL: as they are */
+	int64_t tokens;
 	bool    picks, gates;           /* the layer reports them */
 	bool    pool;                   /* the host's own parallel-for */
 	bool    no_losses, padded;      /* not asked for; rows of x and y apart */
-	Answer *given;                  /* routing given, or NULL */
+	const int32_t *picks_in;        /* routing given, or NULL */
+	const float   *gates_in;
 } Question;
 bool native_call(Native *, const Question *, Answer *);
-bool answers_same(const Answer *, const Answer *);
-/* compare.c: against the interpreter */
-bool native_compare(Native *, Outcome *);
+
+/* relations.c: what must hold to the bit between this answer and others */
+bool relations_hold(Native *, const Question *, const Answer *);
+
 #endif

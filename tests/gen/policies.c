@@ -38,12 +38,14 @@ static const char *capacity(Gen *g)
 static const char *softmax_topk(Gen *g)
 {
 	g->k = pick_k(g, g->e);
+	g->alike = true;
 	return arena_printf(g->a, "softmax_topk(%jd, norm: %s)", (intmax_t)g->k, yes_no(g));
 }
 
 static const char *topk_softmax(Gen *g)
 {
 	g->k = pick_k(g, g->e);
+	g->alike = true;
 	return arena_printf(g->a, "topk_softmax(%jd, bias: %s)", (intmax_t)g->k, yes_no(g));
 }
 
@@ -77,6 +79,7 @@ static const char *noisy_topk(Gen *g)
 static const char *top_p(Gen *g)
 {
 	g->k = pick_k(g, g->e);
+	g->alike = true;
 	return arena_printf(g->a, "top_p(0.%jd, %jd)", (intmax_t)rng_between(&g->rng, 1, 9),
 			    (intmax_t)g->k);
 }
@@ -84,6 +87,7 @@ static const char *top_p(Gen *g)
 static const char *threshold(Gen *g)
 {
 	g->k = pick_k(g, g->e);
+	g->alike = true;
 	return arena_printf(g->a, "threshold(0.%jd, %jd)",
 			    (intmax_t)rng_between(&g->rng, 1, 4), (intmax_t)g->k);
 }

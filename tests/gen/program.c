@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * program: a whole layer, and how it is compiled and called. */
+ * program: a whole layer. */
 #include "gen.h"
-#include <stdlib.h>
 #include <string.h>
-
-const char *const data_words[DATA_COUNT] = {"normal", "whole", "twins", "nan", "zero"};
 
 static void experts(Gen *g, Text *t)
 {
@@ -62,6 +59,8 @@ static void outputs(Gen *g, Text *t)
 	};
 	const char *form = RNG_PICK(&g->rng, forms);
 	const char *size = arena_printf(g->a, "%jd", (intmax_t)gen_size(g));
+	g->linear = !*form || strncmp(form, "0.8", 3) == 0 || strncmp(form, "linear(", 7) == 0 ||
+		    strncmp(form, "weight @ experts(pick, linear", 29) == 0;
 	const char *shared = strchr(form, '#') ? gen_shared(g, "shared") : "";
 
 	if (*form)
@@ -113,36 +112,6 @@ static const char *layer(Gen *g)
 	return t.s;
 }
 
-static void call(Rng *rng, Program *p)
-{
-	static const int64_t tokens[] = {0, 1, 2, 3, 5, 6, 7, 11, 13, 16, 17, 61};
-
-	p->tokens = RNG_PICK(rng, tokens);
-	if (p->tokens > 0 && rng_chance(rng, 20)) {
-		p->nseq = (int)rng_between(rng, 1, 7);
-		for (int i = 1; i < p->nseq; i++)
-			p->seq[i] = rng_between(rng, p->seq[i - 1], p->tokens);
-		p->seq[p->nseq] = p->tokens;
-	}
-	if (rng_chance(rng, 25))
-		p->data = rng_between(rng, 1, DATA_COUNT - 1);
-	if (p->data == DATA_NAN && p->cross)
-		p->data = DATA_NORMAL;
-}
-
-static void compilation(Rng *rng, Program *p)
-{
-	static const char *const passes[] = {"simplify", "fuse-experts", "schedule-blocks"};
-
-	p->target = &targets[rng_below(rng, target_count)];
-	for (size_t i = 0; i < COUNT(passes); i++)
-		if (rng_chance(rng, 18))
-			p->skip[p->nskip++] = passes[i];
-	if (rng_chance(rng, 50))
-		p->tiles = rng_next(rng) | 1;
-	p->library = rng_chance(rng, 4);
-}
-
 void program_make(Arena *a, uint64_t seed, Program *p)
 {
 	Gen g = {.a = a, .rng = {seed}, .defs = text_new(a), .inputs = text_new(a)};
@@ -150,84 +119,10 @@ void program_make(Arena *a, uint64_t seed, Program *p)
 	g.h = gen_size(&g);
 	g.e = rng_between(&g.rng, 1, 17);
 	*p = (Program){.text = layer(&g)};
+	p->routed = true;
 	p->cross = g.cross;
 	p->placed = g.placed;
 	p->decides = g.decides;
-	compilation(&g.rng, p);
-	call(&g.rng, p);
-}
-
-/* The text, and a last line that says the rest. */
-void program_print(const Program *p)
-{
-	printf("%s// run target=%s tokens=%jd", p->text, p->target->name,
-	       (intmax_t)p->tokens);
-	for (int i = 0; i <= p->nseq && p->nseq; i++)
-		printf("%s%jd", i ? "," : " seq=", (intmax_t)p->seq[i]);
-	for (int i = 0; i < p->nskip; i++)
-		printf("%s%s", i ? "," : " skip=", p->skip[i]);
-	printf(" data=%s tiles=%ju library=%d cross=%d placed=%d decides=%d\n",
-	       data_words[p->data], (uintmax_t)p->tiles, p->library, p->cross, p->placed,
-	       p->decides);
-}
-
-static void read_list(Arena *a, Program *p, const char *key, char *value)
-{
-	char *rest, *item = strtok_r(value, ",", &rest);
-
-	for (int n = 0; item; item = strtok_r(NULL, ",", &rest), n++)
-		if (strcmp(key, "seq") == 0 && n < (int)COUNT(p->seq)) {
-			p->seq[n] = strtoll(item, NULL, 10);
-			p->nseq = n;
-		} else if (strcmp(key, "skip") == 0 && n < (int)COUNT(p->skip)) {
-			p->skip[n] = item;
-			p->nskip = n + 1;
-		}
-}
-
-static void read_setting(Arena *a, Program *p, const char *key, char *value)
-{
-	unsigned long long number = strtoull(value, NULL, 10);
-
-	if (strcmp(key, "target") == 0)
-		p->target = target_find(value);
-	else if (strcmp(key, "tokens") == 0)
-		p->tokens = (int64_t)number;
-	else if (strcmp(key, "tiles") == 0)
-		p->tiles = number;
-	else if (strcmp(key, "library") == 0)
-		p->library = number;
-	else if (strcmp(key, "cross") == 0)
-		p->cross = number;
-	else if (strcmp(key, "placed") == 0)
-		p->placed = number;
-	else if (strcmp(key, "decides") == 0)
-		p->decides = number;
-	else
-		read_list(a, p, key, value);
-	for (int i = 0; i < DATA_COUNT && strcmp(key, "data") == 0; i++)
-		if (strcmp(value, data_words[i]) == 0)
-			p->data = i;
-}
-
-bool program_read(Arena *a, const char *path, Program *p)
-{
-	static const char mark[] = "// run ";
-	size_t n;
-	char *text = file_read(a, diag_new(a, stderr), path, 1 << 20, &n), *rest;
-	char *line = text ? strstr(text, mark) : NULL;
-
-	*p = (Program){.text = text};
-	if (!line)
-		return false;
-	char *word = arena_strdup(a, line + strlen(mark));
-	for (word = strtok_r(word, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
-		char *equals = strchr(word, '=');
-		if (!equals)
-			return false;
-		*equals = 0;
-		read_setting(a, p, word, equals + 1);
-	}
-	*line = 0;
-	return p->target != NULL;
+	p->linear = g.linear;
+	p->alike = g.alike;
 }
