@@ -118,12 +118,33 @@ static void refuse(Diag *diag, const Op *op)
 	diag_fix(diag, "`moec run --reference` interprets it");
 }
 
+/* A host's arrays have a row a token, a row a sequence, or one for all. */
+static bool has_arrays(Diag *diag, const Fn *fn)
+{
+	bool fit = true;
+
+	for (int i = 0; i < fn->body->nargs; i++)
+		fit = fit && fn->body->args[i]->type.level != LV_EXPERT &&
+		      fn->body->args[i]->type.level != LV_ROW;
+	for (int i = 0; i < fn->nouts; i++)
+		fit = fit && fn->outs[i].level != LV_EXPERT && fn->outs[i].level != LV_ROW;
+	if (!fit)
+		diag_error(diag, E_ir_rule, fn->body->first->loc,
+			   "an input or result of @%s exists once an expert or a routed "
+			   "row: no host has such arrays", fn->name);
+	return fit;
+}
+
 bool backend_accepts(Diag *diag, const Module *m)
 {
 	const Op *no = NULL;
+	const Fn *fn;
 
-	for (int i = 0; !no && fn_compiled(m, i); i++)
-		no = not_compiled(fn_compiled(m, i));
+	for (int i = 0; !no && (fn = fn_compiled(m, i)); i++) {
+		if (!has_arrays(diag, fn))
+			return false;
+		no = not_compiled(fn);
+	}
 	if (no)
 		refuse(diag, no);
 	return !no;

@@ -95,6 +95,18 @@ def opt_needs_a_target_and_good_text():
 
 
 @test
+def what_no_host_has_arrays_for():
+    text = ("module \"m\" {\n  layer {width=4, experts=3}\n  experts E0 = 0..3\n"
+            "  call a of b = @b {width=4}\n"
+            "  fn @layer(%x: f32[T, 4]) -> (f32[T, 4]) {\n    return %x\n  }\n"
+            "  fn @b(%x: f32[L, 4]) -> (f32[L, 4]) {\n    %y = neg %x : f32[L, 4]\n"
+            "    return %y\n  }\n}\n")
+    for level, status in (("T", 0), ("S", 0), ("E0", 1), ("R0", 1)):
+        moec("run", write("m.mir", text.replace("L,", level + ",")), status=status,
+             said="of @b exists once an expert or a routed row" if status else ())
+
+
+@test
 def dumps():
     src = source()
     out = moec("compile", src, "--print-after=all", "-o", "out.so")
