@@ -58,6 +58,15 @@ double bf16_to_double(uint16_t h)
 
 uint16_t double_to_bf16(double x)
 {
+	enum { CUT = 52 - 7 };          /* bits of the fraction that go */
+	uint64_t bits;
+
+	if (fabs(x) >= 0x1p-126 && fabs(x) <= 0x1.FEp127) {     /* gigabytes of them */
+		memcpy(&bits, &x, sizeof bits);
+		bits += (UINT64_C(1) << (CUT - 1)) - 1 + (bits >> CUT & 1);
+		bits >>= CUT;
+		return (uint16_t)((bits >> 3 & 0x8000) | ((bits - (896 << 7)) & 0x7fff));
+	}
 	if (isnan(x))
 		return (uint16_t)(0x7fc0 | (signbit(x) ? 0x8000 : 0));
 	return (uint16_t)(bits_of_float((float)round_to(DT_bf16, x)) >> 16);
