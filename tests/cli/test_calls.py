@@ -89,4 +89,19 @@ def the_whole_with_its_routing_read_out():
     assert "checksum" in summary(out)
 
 
+@test
+def a_deep_stack_has_the_kernels_of_a_low_one():
+    """Equal kernels are one function, in the whole and in the calls."""
+    with open(os.path.join(ROOT, "examples", "25_hybrid.moe")) as f:
+        text = f.read()
+    functions = set()
+    for layers in 12, 24, 48:
+        src = write("h.moe", text.replace("for i in 24", f"for i in {layers}"))
+        code = moec("compile", src, "--layer", "hybrid_24", "--emit=llvm")
+        functions.add(code.count("\ndefine "))
+    assert len(functions) == 1, functions
+    moec("compile", write("h.moe", text), "--layer", "hybrid_24", "-o", "h.so")
+    assert os.path.getsize("h.so") < 300_000, os.path.getsize("h.so")
+
+
 main()
