@@ -9,8 +9,9 @@
  *              often as weights are missing; then WIRE_RESULT error why, and, where all is
  *              well, the target that was chosen
  *     moec     WIRE_RUN threads pool tokens x_stride y_stride nseq seed ninputs noutputs, the
- *              arrays read (x, seq, seen, step, picks_in, gates_in, inputs), then those written
- *              (y, picks_out, gates_out, losses, outputs) as they are now
+ *              arrays read (x, seq, seen, step, picks_in, gates_in, inputs, then picks_in and
+ *              gates_in of each layer called), then those written (y, picks_out, gates_out,
+ *              losses, outputs, picks_out and gates_out of each layer called) as they are now
  *     runner   WIRE_RESULT error why nanoseconds, then the bytes of the arrays written
  *
  * The runner ends when the socket is closed. */
@@ -26,6 +27,7 @@
 
 enum { WIRE_OPEN, WIRE_OPEN_MEMORY, WIRE_RUN, WIRE_WEIGHT, WIRE_RESULT };
 enum { WIRE_ARRAYS_READ = 6, WIRE_ARRAYS_WRITTEN = 4 };         /* before inputs, outputs */
+enum { WIRE_MOST_ARRAYS = 1024 };                               /* of either kind */
 
 static inline bool wire_write(int fd, const void *data, size_t n)
 {

@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { FD = 0, MOST_ARRAYS = 256, TEXT = 4096 };
+enum { FD = 0, MOST_ARRAYS = WIRE_MOST_ARRAYS, TEXT = 4096 };
 
 typedef struct {
 	int (*open)(const char *, const moert_options *, moert_model **);
@@ -126,6 +126,7 @@ static void tell_layer(const moert_layer *l)
 	put(l->nbufs);
 	put(l->nweights);
 	put(l->nranges);
+	put(l->ncalls);
 	tell_buffers(l);
 	tell_weights(l);
 	for (int64_t i = 0; i < l->nranges; i++) {
@@ -256,24 +257,34 @@ typedef struct {
 	int64_t     nin, nout;
 	const void *inputs[MOST_ARRAYS];
 	void       *outputs[MOST_ARRAYS];
+	moert_routing routing[MOST_ARRAYS];
 } call;
 
-static void get_arrays(call *c)
+static void get_arrays(call *c, int64_t ncalls)
 {
-	c->nin = word() + WIRE_ARRAYS_READ;
-	c->nout = word() + WIRE_ARRAYS_WRITTEN;
+	int64_t inputs = WIRE_ARRAYS_READ + word(), outputs = WIRE_ARRAYS_WRITTEN + word();
+
+	c->nin = inputs + 2 * ncalls;
+	c->nout = outputs + 2 * ncalls;
 	must(c->nin <= MOST_ARRAYS && c->nout <= MOST_ARRAYS);
 	for (int64_t i = 0; i < c->nin; i++)
 		c->in[i] = get_array();
 	for (int64_t i = 0; i < c->nout; i++)
 		c->out[i] = get_array();
-	for (int64_t i = WIRE_ARRAYS_READ; i < c->nin; i++)
+	for (int64_t i = WIRE_ARRAYS_READ; i < inputs; i++)
 		c->inputs[i - WIRE_ARRAYS_READ] = c->in[i].at;
-	for (int64_t i = WIRE_ARRAYS_WRITTEN; i < c->nout; i++)
+	for (int64_t i = WIRE_ARRAYS_WRITTEN; i < outputs; i++)
 		c->outputs[i - WIRE_ARRAYS_WRITTEN] = c->out[i].at;
+	for (int64_t i = 0; i < ncalls; i++)
+		c->routing[i] = (moert_routing){
+			(const int32_t *)c->in[inputs + 2 * i].at,
+			(const float *)c->in[inputs + 2 * i + 1].at,
+			(int32_t *)c->out[outputs + 2 * i].at,
+			(float *)c->out[outputs + 2 * i + 1].at,
+		};
 }
 
-static void get_call(call *c)
+static void get_call(call *c, int64_t ncalls)
 {
 	moert_args *a = &c->args;
 
@@ -284,7 +295,7 @@ static void get_call(call *c)
 	a->y_stride = word();
 	a->nseq = word();
 	a->seed = (uint64_t)word();
-	get_arrays(c);
+	get_arrays(c, ncalls);
 	a->x = c->in[0].at;
 	a->seq = (const int64_t *)c->in[1].at;
 	a->seen = (const int64_t *)c->in[2].at;
@@ -297,6 +308,7 @@ static void get_call(call *c)
 	a->gates_out = (float *)c->out[2].at;
 	a->losses = (float *)c->out[3].at;
 	a->outputs = c->outputs;
+	a->routing = ncalls ? c->routing : NULL;
 }
 
 static void run(const library *l, moert_model *model)
@@ -304,7 +316,7 @@ static void run(const library *l, moert_model *model)
 	static call c;
 	moert_session *session;
 
-	get_call(&c);
+	get_call(&c, l->layer()->ncalls);
 	int error = l->start(model, &c.options, &session);
 	int64_t begin = now_ns();
 	if (!error)

@@ -8,7 +8,7 @@ import subprocess
 
 import numpy as np
 
-from cli import MOEC, Skip, main, moec, summary, test, write
+from cli import MOEC, ROOT, Skip, main, moec, summary, test, write
 
 LAYER = """layer small {
   input   x: f32[T, 37]
@@ -210,6 +210,14 @@ def foreign_machines_choose_at_open():
     moec("run", src, "--target", names[0], "--input", "x.npy", "--output", "y.npy")
     assert np.load("y.npy").shape == (3, 37)
     moec("bench", src, "--target", names[0], status=1, said="its times say nothing")
+
+
+@test
+def foreign_models_tell_the_routing_of_each_layer():
+    path = os.path.join(ROOT, "tests/layers/hybrid.moe")
+    out = moec("run", path, "--layer", "stack", "--target", foreign()[0], "--check")
+    assert re.search("^routing   1.moe: .* of 9 experts, 2 picks", out, re.M), out
+    assert re.search("^check     routing: .* tokens chose otherwise, 0 wrongly", out, re.M), out
 
 
 def only(*programs):
