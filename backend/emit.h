@@ -57,6 +57,7 @@ typedef struct {
 	Val           weights_table, ranges_table;      /* of all: NULL: none */
 	Val           next;             /* descriptor for a lesser target, or NULL */
 	Vec(struct Shared { const char *signature; Step step; }) shared;
+	Vec(struct Tiled { const char *name; Val fn; }) tiles;  /* contractions share them */
 	int           lanes;            /* f32 entries of a vector */
 } Emit;
 

@@ -353,8 +353,12 @@ static const char *tile_name(const Contract *c, int rows, bool far)
 
 Val emit_tile(Contract *c, int rows, bool far)
 {
-	const char *name = tile_name(c, rows, far);
-	Val known = LLVMGetNamedFunction(c->e->l.mod, name);
+	struct Tiled tile = {.name = tile_name(c, rows, far)};
 
-	return known ? known : tile_function(c, rows, far, name);
+	for (int i = 0; i < c->e->tiles.n; i++)
+		if (strcmp(c->e->tiles.at[i].name, tile.name) == 0)
+			return c->e->tiles.at[i].fn;
+	tile.fn = tile_function(c, rows, far, tile.name);
+	vec_push(c->e->arena, &c->e->tiles, tile);
+	return tile.fn;
 }
