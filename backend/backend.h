@@ -36,7 +36,8 @@ typedef struct { const unsigned char *data; size_t size; } Blob;
 typedef struct { const char *triple; Blob runtime, runner; } Machine;
 extern const Machine machines[];
 extern const int     machine_count;
-/* link.c: NULL after a diagnostic: moec was built where there was no compiler for it. */
+/* link.c: NULL: moec was built where there was no compiler for it (machine_for says so). */
+const Machine *machine_find(const Target *);
 const Machine *machine_for(Diag *, const Target *);
 
 #endif

@@ -79,11 +79,20 @@ void temporary_end(char *path)
 	cleanup_forget(path);
 }
 
-const Machine *machine_for(Diag *diag, const Target *t)
+const Machine *machine_find(const Target *t)
 {
 	for (int i = 0; i < machine_count; i++)
 		if (strcmp(machines[i].triple, t->triple) == 0)
 			return &machines[i];
+	return NULL;
+}
+
+const Machine *machine_for(Diag *diag, const Target *t)
+{
+	const Machine *m = machine_find(t);
+
+	if (m)
+		return m;
 	diag_error(diag, E_target, (Loc){0},
 		   "this moec has no runtime for %s: there was no %s-gcc when "
 		   "it was built",

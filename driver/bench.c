@@ -240,7 +240,7 @@ static DotKind dot_kind(const Module *m)
 	for (const Op *op = m->fns->body->first; op; op = op->next) {
 		const char *dot =
 		    op->kind == OP_kernel ? attr_get_str(op, "dot", "") : "";
-		if (strstr(dot, "bf16"))
+		if (strstr(dot, "bf16") || strstr(dot, "bfdot"))
 			kind = MAX(kind, DOT_BF16);
 		if (strstr(dot, "dpbusd"))
 			kind = DOT_I8;

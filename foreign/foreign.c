@@ -31,18 +31,10 @@ static bool on_path(Arena *a, const char *program)
 	return false;
 }
 
-static const Machine *machine_of(const Target *t)
-{
-	for (int i = 0; i < machine_count; i++)
-		if (strcmp(machines[i].triple, t->triple) == 0)
-			return &machines[i];
-	return NULL;
-}
-
 const char *foreign_lacks(Arena *a, const Target *t)
 {
 	const char *qemu = qemu_name(a, t), *cc = arena_printf(a, "%s-gcc", t->triple);
-	const Machine *m = machine_of(t);
+	const Machine *m = machine_find(t);
 
 	if (!m || !m->runner.size)
 		return arena_printf(a, "there was no %s when moec was built", cc);
@@ -153,10 +145,13 @@ int64_t reader_word(Reader *r)
 const char *reader_text(Reader *r)
 {
 	int64_t n = reader_word(r);
-	char *text = arena_alloc(r->f->arena, (size_t)MAX(n, 0) + 1);
 
-	r->ok = r->ok && (n <= 0 || wire_read(r->f->fd, text, (size_t)n));
-	text[r->ok && n > 0 ? n : 0] = '\0';
+	r->ok = r->ok && n <= 1 << 24;
+	n = r->ok ? MAX(n, 0) : 0;
+	char *text = arena_alloc(r->f->arena, (size_t)n + 1);
+
+	r->ok = r->ok && wire_read(r->f->fd, text, (size_t)n);
+	text[r->ok ? n : 0] = '\0';
 	return text;
 }
 
