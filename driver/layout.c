@@ -357,6 +357,8 @@ static const void *load_expanded(Load *x, Loc at, const Value *result)
 	Dtype to = x->p->type.dtype;
 	View w, scales, y = {.rank = result->type.rank};
 
+	if (!is_float(to))
+		return NULL;
 	if (!mxfp4 && (op->kind != OP_mul || !blocks || blocks->kind != OP_blockwise ||
 		       result->type.rank != 2 ||
 		       !shape_equal(&op->args[0]->type, &result->type) ||

@@ -4,8 +4,9 @@ import os
 
 import numpy as np
 
-from cli import main, moec, summary, test
+from cli import main, moec, summary, test, write
 from families import agrees, imports, model, normal, softmax, tokens, top
+from tensors import save
 
 
 ISSUE = ("--moe-experts 16 --moe-freq 2 --moe-gating-type top --moe-k 2 "
@@ -70,11 +71,10 @@ def fairseq_layer(x, w, k=2, fraction=0.25, before=False, surest=False, at="deco
     return y, experts * share @ p.mean(0), (~kept).sum()
 
 
-def routes(folder, layer, x, expected, loss):
+def routes(src, x, expected, loss):
     """Tokens that lost both picks are exactly 0."""
     np.save("x.npy", x.astype(np.float32))
-    said = summary(moec("run", folder, "--layer", layer, "--input", "x.npy", "--output",
-                        "y.npy"))
+    said = summary(moec("run", *src, "--input", "x.npy", "--output", "y.npy"))
     y, size = np.load("y.npy"), np.linalg.norm(expected, axis=1)
     assert np.all(y[size == 0] == 0)
     assert np.max(np.linalg.norm(y - expected, axis=1) / np.where(size > 0, size, 1)) <= 2e-5
@@ -88,7 +88,7 @@ def fairseq_flags():
     folder = model(config, w, shards=2)
     x = tokens(50, 40)
     y, balance, _ = fairseq_layer(x, w, before=True)
-    routes(folder, "decoder.1", x, y, 0.01 * balance / 2)
+    routes([folder, "--layer", "decoder.1"], x, y, 0.01 * balance / 2)
     agrees(folder, "decoder.0", x, ffn(x, w, "decoder.layers.0."))
     assert moec("run", folder).startswith("layer     moe")
     imports(folder, "decoder.1")
@@ -117,10 +117,37 @@ def fairseq_top_2_drops():
                     moe_gate_loss_combine_method="sum", moe_gate_loss_wt=0.5)
                 folder = model(config, w)
                 y, balance, dropped = fairseq_layer(x, w, 2, fraction, before, surest)
-                routes(folder, "decoder.1", x, y, 0.5 * balance)
+                routes([folder, "--layer", "decoder.1"], x, y, 0.5 * balance)
                 drops.add(dropped > 0)
     assert drops == {True, False}
     imports(folder, "decoder.1")
+
+
+@test
+def gshards_gate():
+    """The standard library's top2.  Where second choices begin changes no seat."""
+    x = tokens(60, 40)
+    _, w = fairseq()
+    save("w.safetensors", w)
+    for capacity in (0.05, 0.1, 0.5):
+        for before in (False, True):
+            for kept in ("false", "true"):
+                src = write("l.moe", f"""layer l {{
+  input   x: f32[T, 40]
+  experts 16 of relu_ffn(24, bias: true)
+  route   top2(ceil({capacity} * T), second: "all", before: {str(before).lower()}, kept: {kept})
+  loss    0.01 * balance([route.e1], route.p)
+  weights "decoder.layers.1.moe_layer." {{
+    router  = "gate.wg.weight"
+    up      = "experts.{{expert}}.fc1.weight"
+    down    = "experts.{{expert}}.fc2.weight"
+    up.bias = "experts.{{expert}}.fc1.bias"
+    down.bias = "experts.{{expert}}.fc2.bias"
+  }}
+}}
+""")
+                y, balance, _ = fairseq_layer(x, w, 2, capacity, before)
+                routes([src, "--weights", "w.safetensors"], x, y, 0.01 * balance)
 
 
 @test
@@ -131,10 +158,10 @@ def fairseq_top_1():
         config, w = fairseq(**more, moe_freq=2, moe_eval_capacity_token_fraction=0.1)
         y, balance, dropped = fairseq_layer(x, w, 1, 0.1)
         assert dropped
-        routes(model(config, w), "decoder.1", x, y, balance / 2)
+        routes([model(config, w), "--layer", "decoder.1"], x, y, balance / 2)
     config, w = fairseq(**more, moe_freq=2, moe_gate_loss_transform="neg_log")
     y, balance, _ = fairseq_layer(x, w, 1)
-    routes(model(config, w), "decoder.1", x, y, -np.log(balance) / 2)
+    routes([model(config, w), "--layer", "decoder.1"], x, y, -np.log(balance) / 2)
     imports("model", "decoder.1")
 
 
