@@ -61,7 +61,7 @@ def a_plan_of_its_own_file():
     moec("pack", src, "--plan", "thin", "-o", "b.moew")
     moec("run", src, "--weights", "b.moew", status=1, said="b.moew")
     moec("run", src, "--plan", "layer.moe", status=1, said="4 plans: wide, tall")
-    moec("run", src, "--plan", "wide1", status=1, said="it has wide, tall")
+    moec("run", src, "--plan", "wide1", status=1, said="did you mean `wide`?")
     moec("run", src, "--plan", "none.moe", status=1, said="none.moe")
 
 
