@@ -27,6 +27,7 @@ typedef struct {
 	bool    logits, p;
 	/* A token's output depends on other tokens; on its place or its draw. */
 	bool    cross, placed;
+	bool    states;                 /* of sequences, which no group may cut */
 	/* Experts decide by comparing, which no gap of the routing tells. */
 	bool    decides;
 	/* y is linear in the gates; experts are told apart by their weights alone. */

@@ -218,7 +218,7 @@ static const char *cascade(Gen *g)
 static const char *hysteresis(Gen *g)
 {
 	g->k = pick_k(g, g->e);
-	g->placed = true;
+	g->placed = g->states = true;
 	return arena_printf(g->a, "hysteresis(%jd, 0.3)", (intmax_t)g->k);
 }
 

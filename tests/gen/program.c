@@ -97,7 +97,7 @@ static const char *layer(Gen *g)
 	experts(g, &body);
 	text_printf(&body, "  route   %s\n", route);
 	if (rng_chance(&g->rng, 8)) {
-		if (rng_chance(&g->rng, 50))
+		if (rng_chance(&g->rng, 50) || g->states)
 			text_add(&body, "  group   sequence\n");
 		else
 			text_printf(&body, "  group   %jd\n",

@@ -3,8 +3,8 @@
  *
  * This file takes the place of workspace.c in the archive that moe_gen links layers with: the
  * workspace is laid out as ever, and then each buffer, table and weight is moved to an array
- * of its own, flush with the page behind it (or in front of it: `under`), 64 bytes being the
- * alignment that kernels may count on.  What nobody has written is NaN. */
+ * of its own, flush with the page behind it (or in front of it: `under`); kernels count on no
+ * alignment but that of entries.  What nobody has written is NaN. */
 #define moert_workspace plain_workspace
 #include "../../../runtime/workspace.c"
 #undef moert_workspace
@@ -21,7 +21,7 @@ static bool guarding, below;
 
 static void *guarded(int64_t bytes)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (size_t)(bytes + LINE - 1) & -(size_t)LINE;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (size_t)bytes;
 	size_t whole = (used + page - 1) & -page, all = whole + 2 * page;
 	char *at = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
 			0);
@@ -62,7 +62,8 @@ static void guard_tables(moert_session *s, int64_t tokens)
 	}
 }
 
-/* The last row of a buffer is not padded to a stride: kernels write entries, not rows. */
+/* Kernels may use the rest of a row's last cache line, where rows have whole lines; what a
+ * stride has beyond that is nobody's, behind the last row not even there. */
 static void guard_buffers(moert_session *s, int64_t tokens)
 {
 	const moert_layer *l = s->model->layer;
@@ -74,6 +75,8 @@ static void guard_buffers(moert_session *s, int64_t tokens)
 		if (b->role == MOERT_INPUT || b->role == MOERT_STATE ||
 		    !most_rows(s, b, b->role == MOERT_OUTPUT ? s->args.tokens : tokens, &rows))
 			continue;
+		if (row >= LINE)
+			row = (row + LINE - 1) & -LINE;
 		s->base[i].at = guarded(rows ? (rows - 1) * stride + row : 0);
 	}
 }
