@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.." || exit 1
 passed=0 failed=0
 copy=$(mktemp -d)
 trap 'rm -r "$copy"' EXIT
-cp -r ir io frontend passes backend runtime driver tests scripts examples "$copy"
+cp -r ir io frontend passes backend foreign runtime driver tests scripts examples "$copy"
 
 outcome() {                             # whether it is as it should be, what it was about
 	if [ "$1" = 0 ]; then
