@@ -99,7 +99,8 @@ static bool make_session(moert_session *s)
 	if (s->model->trace)
 		s->trace_ns = table(l->nsteps, sizeof *s->trace_ns);
 	s->calls_of = table(l->ncalls, sizeof *s->calls_of);
-	return moert_slots(s) && s->calls_of && s->state && s->state_rows && s->base && s->view && s->rows && s->loss &&
+	return moert_slots(s) && s->calls_of && s->state && s->state_rows && s->base &&
+	       s->view && s->rows && s->loss &&
 	       s->claims && s->calls && (s->trace_ns || !s->model->trace);
 }
 
