@@ -38,14 +38,14 @@ CHANGES = [
 SUITE = [                               # limits in seconds; a mutant that hangs is noticed
     (300, "build/tests/unit/test_passes"),
     (300, "build/tests/unit/test_native"),
-    (300, "build/tests/gen/moe_gen --count 0 tests/gen/cases/*.moe"),
+    (300, "build/tests/gen/moe_gen --no-reduce --count 0 tests/gen/cases/*.moe"),
     (300, "build/tests/unit/test_names"),
     (300, "build/tests/unit/test_header"),
-    (600, "build/tests/gen/moe_gen --count 60 --seed 1 --jobs 1"),
+    (600, "build/tests/gen/moe_gen --no-reduce --count 60 --seed 1 --jobs 1"),
     (900, "/usr/bin/python3 tests/cli/test_layers.py build/moec"),
     (900, "/usr/bin/python3 tests/cli/test_run.py build/moec"),
     (900, "/usr/bin/python3 tests/cli/test_fixtures.py build/moec"),
-    (900, "build/tests/gen/moe_gen --count 300 --seed 1000 --jobs 1"),
+    (900, "build/tests/gen/moe_gen --no-reduce --count 300 --seed 1000 --jobs 1"),
 ]
 Mutant = collections.namedtuple("Mutant", "path line old new")
 

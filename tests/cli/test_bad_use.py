@@ -82,6 +82,23 @@ def wrong_usage_is_status_2():
 
 
 @test
+def passes_run_in_the_order_of_their_contracts():
+    source()
+    for after, passes, said in (
+            ("inline-std", "simplify,pack", "pack wants form-kernels before it"),
+            ("inline-std", "schedule-blocks", "schedule-blocks wants form-kernels before it"),
+            ("form-kernels", "fuse-experts,simplify",
+             "simplify comes too late: form-kernels is done already"),
+            ("pack", "fuse-experts", "fuse-experts comes too late: pack is done already")):
+        part = write("part.mir", moec("compile", "tiny.moe", f"--stop-after={after}"))
+        moec("opt", part, f"--passes={passes}", "-o", "out.mir", status=1, said=said)
+        assert not os.path.exists("out.mir")
+    part = write("part.mir", moec("compile", "tiny.moe", "--stop-after=inline-std"))
+    moec("opt", part, "--passes=simplify,inline-std,form-kernels,schedule-blocks,fuse-experts,"
+         "schedule-blocks,pack")
+
+
+@test
 def names_are_printed_escaped():
     source()
     refused(("run", "\x1b[2Jx.moe"),

@@ -2,7 +2,7 @@
  * moe_gen: random valid programs, compiled and compared with the interpreter; see README.md.
  *
  *     moe_gen [FILE..] --count 500 --seed 1 [--configs 1] [--jobs 2] [--keep DIR]
- *             [-v] [--print]
+ *             [--no-reduce] [-v] [--print]
  *     moe_gen --reduce FILE|SEED [--while COMMAND]
  *
  * Files are layers, or programs as --print writes them.  Program i has seed + i, whatever the
@@ -28,7 +28,7 @@ typedef struct {
 	uint64_t seed;
 	char **files;
 	int nfiles;
-	bool verbose, print;
+	bool verbose, print, as_is;
 	const char *reduce, *command, *keep, *self;
 	Place place;
 	Child child[MAX_JOBS];
@@ -126,7 +126,7 @@ static void report_failure(Run *r, Item item, int status, const Outcome *at, con
 	program_print(stdout, &alone);
 	printf("reproduce with: %s %s%s --count %d --configs %ld -v\n\n", r->self,
 	       item.file ? "" : "--seed ", name, !item.file, r->configs);
-	if (r->reduced++ < MOST_REDUCED)
+	if (!r->as_is && r->reduced++ < MOST_REDUCED)
 		reduce_program(r, a, name, &alone);
 	arena_free(a);
 }
@@ -273,13 +273,16 @@ static bool print_sums(const Run *r)
 static int usage(void)
 {
 	fprintf(stderr, "usage: moe_gen [FILE..] [--count N] [--seed S] [--configs C] [--jobs J] "
-		"[--keep DIR] [-v] [--print]\n"
+		"[--keep DIR] [--no-reduce] [-v] [--print]\n"
 		"       moe_gen --reduce FILE|SEED [--while COMMAND] [--keep DIR]\n");
 	return 2;
 }
 
 static bool read_options(int argc, char **argv, Run *r)
 {
+	const struct { const char *name; bool *flag; } flags[] = {
+		{"-v", &r->verbose}, {"--print", &r->print}, {"--no-reduce", &r->as_is},
+	};
 	const struct { const char *name; long *number; const char **text; } options[] = {
 		{"--count", &r->count, NULL}, {"--jobs", &r->jobs, NULL},
 		{"--configs", &r->configs, NULL}, {"--reduce", NULL, &r->reduce},
@@ -289,11 +292,13 @@ static bool read_options(int argc, char **argv, Run *r)
 
 	for (int i = 1; i < argc; i++) {
 		size_t o = 0;
-		if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--print") == 0) {
-			*(argv[i][1] == 'v' ? &r->verbose : &r->print) = true;
+		while (o < COUNT(flags) && strcmp(argv[i], flags[o].name) != 0)
+			o++;
+		if (o < COUNT(flags)) {
+			*flags[o].flag = true;
 			continue;
 		}
-		while (o < COUNT(options) && strcmp(argv[i], options[o].name) != 0)
+		for (o = 0; o < COUNT(options) && strcmp(argv[i], options[o].name) != 0;)
 			o++;
 		if (o < COUNT(options) && i + 1 == argc)
 			return false;
