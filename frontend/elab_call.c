@@ -228,6 +228,25 @@ static void body_names(Elab *e, Frame *f, Layer *l)
 			vec_push(e->a, &l->route, ((Named){b->name, b->val}));
 }
 
+/* Losses of layers that a model's function calls leave it with its results: outs NULL puts
+ * them there, else each becomes what left. */
+static void carry_losses(Elab *e, const Fn *fn, Results *r, Value *const *outs)
+{
+	Layer *l = e->layer;
+
+	for (int i = 0; i < l->losses.n; i++) {
+		Value *v = l->losses.at[i];
+		if (!v->def || v->def->in->fn != fn)
+			continue;
+		int place = result_place(r, v, NULL);
+		if (place < 0)
+			stop_all(e, E_limit, v->def->loc, NULL,
+				 "a function with more than %d losses", (int)COUNT(r->v));
+		else if (outs)
+			l->losses.at[i] = outs[place];
+	}
+}
+
 static void close_frame(Elab *e, Fn *fn, Frame *f, Value **args, int nargs, Layer *names)
 {
 	Results r = {.n = 0};
@@ -242,11 +261,13 @@ static void close_frame(Elab *e, Fn *fn, Frame *f, Value **args, int nargs, Laye
 		if (n->val.kind == V_IR && result_place(&r, n->val.v, n->name) < 0)
 			n->val = val_poison();
 	}
+	carry_losses(e, fn, &r, NULL);
 	if (r.n == 0 && !f->effects) {
 		fn_remove(e->layer->m, fn);
 		return;
 	}
 	leave(e, fn, f, &r, args, nargs, outs);
+	carry_losses(e, fn, &r, outs);
 	for (int i = 0; i < f->nret; i++)
 		if (f->ret[i].kind == V_IR)
 			f->ret[i].v = outs[result_place(&r, f->ret[i].v, NULL)];

@@ -100,6 +100,8 @@ int call_layer(Elab *e, const Node *def, const Node *call, Val *outs)
 {
 	Layer *l = NEW(e->a, Layer);
 
+	if (e->loose && !e->layer->def)
+		return -1;              /* a function that only models call, perhaps */
 	for (Layer *k = e->layer; k; k = k->outer)
 		if (k->def == def || !k->def || k->def->kind != N_MODEL) {
 			say(e, E_recursion, call->loc, NULL,

@@ -88,6 +88,20 @@ def a_stack_is_its_layers_one_after_another():
 
 
 @test
+def functions_of_a_model_call_layers():
+    """Also those that are not called; their losses are the model's."""
+    one = SOURCE.replace("moe(u, name: \"ffn\")", "through(u)")
+    src = write("def.moe", "def through(v) = moe(v, name: \"ffn\")\n" + one)
+    file = save("w.safetensors", weights())
+    plain = moec("run", write("stack.moe", SOURCE), "--layer", "stack", "--weights", file)
+    out = moec("run", src, "--layer", "stack", "--weights", file, "--check")
+    lines = [[s for s in text.splitlines() if s.startswith(("loss", "checksum", "routing"))]
+             for text in (plain, out)]
+    assert lines[0] == lines[1] and len(lines[0]) == 5, lines
+    moec("run", src, "--layer", "moe")
+
+
+@test
 def a_missing_weight_is_named_by_its_path():
     w = weights()
     del w["3.ffn.experts.4.up"]
