@@ -26,6 +26,20 @@ static bool may_cross(Elab *e, const Node *over)
 	return true;
 }
 
+/* A name behind `over:` that is nobody's: perhaps one of its words was meant. */
+static bool near_word(Elab *e, const Node *over)
+{
+	static const char *const words[] = {"tokens", "sequence"};
+	const char *fix;
+
+	if (over->kind != N_NAME || is_known(e, over->s))
+		return false;
+	fix = fix_near(e, over->s, words, COUNT(words));
+	if (fix)
+		say(e, E_unknown_name, over->loc, fix, "there is no `%s` here", over->s);
+	return fix != NULL;
+}
+
 static bool read_over(Elab *e, const Args *a, const Node *over, const Type *t,
 		      Along *along, int64_t *axis)
 {
@@ -36,6 +50,8 @@ static bool read_over(Elab *e, const Args *a, const Node *over, const Type *t,
 		*along = ALONG_SEQUENCE;
 	if (*along != ALONG_AXIS)
 		return may_cross(e, over);
+	if (over && near_word(e, over))
+		return false;
 	if (t->rank == 0) {
 		say(e, E_axes, a->call->loc,
 		    arena_printf(e->a, "`%s(.., over: tokens)`?", a->name),

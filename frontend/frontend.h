@@ -37,7 +37,8 @@ typedef struct {
  * function a weight.  NULL: diagnostics were printed. */
 Module *fe_compile(Arena *, Diag *, const FeOptions *);
 
-/* Checks every layer of a file that needs no config (families: names only). */
+/* Checks every layer of a file that needs no config (families: names only), and functions
+ * that nobody calls; what can be read of a file with syntax errors, too. */
 bool fe_check(Arena *, Diag *, const FeOptions *);
 
 /* The layer as a .moe of its own, in which config.json and the layer's number are spent.

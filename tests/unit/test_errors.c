@@ -140,9 +140,9 @@ static void check_folder(const char *kind, int least)
 	globfree(&g);
 }
 
-static void test_syntax(void)    { check_folder("syntax", 20); }
-static void test_semantics(void) { check_folder("semantics", 80); }
-static void test_families(void)  { check_folder("families", 10); }
+static void test_syntax(void)    { check_folder("syntax", 30); }
+static void test_semantics(void) { check_folder("semantics", 120); }
+static void test_families(void)  { check_folder("families", 20); }
 
 int main(int argc, char **argv)
 {
