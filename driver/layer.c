@@ -175,17 +175,25 @@ const char *layer_target(const Layer *l, const moert_model *model)
 	return l->foreign ? foreign_target(l->foreign) : moert_target(model);
 }
 
+void layer_close(const Layer *l, moert_model *model)
+{
+	if (l->foreign)
+		foreign_close(l->foreign, model);
+	else
+		moert_close(model);
+}
+
 static int open_packed(const Layer *l, const char *path, const moert_options *o,
 		       moert_model **model)
 {
-	return l->foreign ? foreign_open(l->foreign, path, o)
+	return l->foreign ? foreign_open(l->foreign, path, o, model)
 			  : moert_open(l->layer, path, o, model);
 }
 
 static int open_natural(const Layer *l, Server *server, const moert_options *o,
 			moert_model **model)
 {
-	return l->foreign ? foreign_open_memory(l->foreign, server_get, server, o)
+	return l->foreign ? foreign_open_memory(l->foreign, server_get, server, o, model)
 			  : moert_open_memory(l->layer, server_get, server, o, model);
 }
 

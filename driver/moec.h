@@ -123,6 +123,7 @@ typedef struct {
 bool   layer_load(const Job *, Source *, Layer *);
 void   layer_unload(Layer *);
 bool   layer_open(const Job *, Source *, const Layer *, Server *, moert_model **);
+void   layer_close(const Layer *, moert_model *);
 const char *layer_target(const Layer *, const moert_model *);   /* that was chosen */
 bool   layer_failed(const Job *, const char *what, int error, const char *why);
 /* The host's row, or an error that no target runs here. */

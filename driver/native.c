@@ -136,7 +136,7 @@ static bool run_once(const Job *job, const Layer *l, moert_model *model, Call *c
 		     Outcome *out)
 {
 	moert_session_options o = {.size = sizeof o, .threads = job->opt->threads};
-	int error = l->foreign ? foreign_run(l->foreign, &o, &c->args, &out->ms)
+	int error = l->foreign ? foreign_run(l->foreign, model, &o, &c->args, &out->ms)
 			       : run_here(model, &o, c, &out->ms);
 
 	return error ? layer_failed(job, "run", error, "") : true;
@@ -155,7 +155,7 @@ bool run_native(const Job *job, Source *s, const Inputs *in, const Layer *l,
 	bind_routing(job->arena, l->layer, in->tokens, &c, out);
 	bool ok = run_once(job, l, model, &c, out);
 	out->target = layer_target(l, model);
-	moert_close(model);
+	layer_close(l, model);
 	if (ok)
 		read_outputs(job->arena, &c, out);
 	return ok;

@@ -35,12 +35,31 @@ static int await(Foreign *f, moert_weight_fn *give, void *ctx, const moert_optio
 	}
 }
 
-static int opened(Foreign *f, int error)
+/* Handle 0 would be NULL. */
+static moert_model *handle(int64_t number)
+{
+	return (moert_model *)(uintptr_t)(number + 1);
+}
+
+static int64_t number_of(const moert_model *m)
+{
+	return (int64_t)(uintptr_t)m - 1;
+}
+
+static int opened(Foreign *f, int error, moert_model **model)
 {
 	Reader r = {f, error == MOERT_OK};
+	int64_t number = reader_word(&r);
 
 	f->target = reader_text(&r);
+	*model = r.ok ? handle(number) : NULL;
 	return error || r.ok ? error : MOERT_INTERNAL;
+}
+
+void foreign_close(Foreign *f, moert_model *m)
+{
+	if (m)
+		(void)(wire_put(f->fd, WIRE_CLOSE) && wire_put(f->fd, number_of(m)));
 }
 
 const char *foreign_target(const Foreign *f)
@@ -48,18 +67,18 @@ const char *foreign_target(const Foreign *f)
 	return f->target;
 }
 
-int foreign_open(Foreign *f, const char *path, const moert_options *o)
+int foreign_open(Foreign *f, const char *path, const moert_options *o, moert_model **m)
 {
 	(void)(wire_put(f->fd, WIRE_OPEN) && wire_put(f->fd, o ? (int64_t)o->flags : 0) &&
 	       wire_put_text(f->fd, path));
-	return opened(f, await(f, NULL, NULL, o));
+	return opened(f, await(f, NULL, NULL, o), m);
 }
 
 int foreign_open_memory(Foreign *f, moert_weight_fn *give, void *ctx,
-			const moert_options *o)
+			const moert_options *o, moert_model **m)
 {
 	(void)wire_put(f->fd, WIRE_OPEN_MEMORY);
-	return opened(f, await(f, give, ctx, o));
+	return opened(f, await(f, give, ctx, o), m);
 }
 
 typedef struct { const void *at; int64_t bytes; } Array;
@@ -161,7 +180,8 @@ static bool put_arrays(Foreign *f, const Array *a, int64_t n)
 	return ok;
 }
 
-int foreign_run(Foreign *f, const moert_session_options *o, const moert_args *a, double *ms)
+int foreign_run(Foreign *f, moert_model *m, const moert_session_options *o,
+		const moert_args *a, double *ms)
 {
 	Arrays s = {0};
 	int64_t ns = 0, more = 2 * f->layer.ncalls;
@@ -170,9 +190,9 @@ int foreign_run(Foreign *f, const moert_session_options *o, const moert_args *a,
 	if (a->expert_rows || !arrays_of(&f->layer, a, &s))
 		return MOERT_ARGS;
 	const int64_t words[] = {
-		WIRE_RUN, o ? o->threads : 0, o && o->parallel_for, a->tokens, a->x_stride,
-		a->y_stride, a->nseq, (int64_t)a->seed, s.nin - WIRE_ARRAYS_READ,
-		s.nout - WIRE_ARRAYS_WRITTEN,
+		WIRE_RUN, number_of(m), o ? o->threads : 0, o && o->parallel_for, a->tokens,
+		a->x_stride, a->y_stride, a->nseq, (int64_t)a->seed,
+		s.nin - WIRE_ARRAYS_READ, s.nout - WIRE_ARRAYS_WRITTEN,
 	};
 	(void)(wire_write(f->fd, words, sizeof words) && put_arrays(f, s.in, s.nin + more) &&
 	       put_arrays(f, s.out, s.nout + more));

@@ -7,8 +7,9 @@
  *     moec     WIRE_OPEN flags path | WIRE_OPEN_MEMORY
  *     runner   WIRE_WEIGHT target name range expert bytes: moec answers with an array, as
  *              often as weights are missing; then WIRE_RESULT error why, and, where all is
- *              well, the target that was chosen
- *     moec     WIRE_RUN threads pool tokens x_stride y_stride nseq seed ninputs noutputs, the
+ *              well, the number of the model and the target that was chosen
+ *     moec     WIRE_CLOSE model
+ *     moec     WIRE_RUN model threads pool tokens x_stride y_stride nseq seed ninputs noutputs, the
  *              arrays read (x, seq, seen, step, picks_in, gates_in, inputs, then picks_in and
  *              gates_in of each layer called), then those written (y, picks_out, gates_out,
  *              losses, outputs, picks_out and gates_out of each layer called) as they are now
@@ -25,9 +26,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WIRE_OPEN, WIRE_OPEN_MEMORY, WIRE_RUN, WIRE_WEIGHT, WIRE_RESULT };
+enum { WIRE_OPEN, WIRE_OPEN_MEMORY, WIRE_CLOSE, WIRE_RUN, WIRE_WEIGHT, WIRE_RESULT };
 enum { WIRE_ARRAYS_READ = 6, WIRE_ARRAYS_WRITTEN = 4 };         /* before inputs, outputs */
 enum { WIRE_MOST_ARRAYS = 1024 };                               /* of either kind */
+enum { WIRE_MOST_MODELS = 64 };                                 /* at a time */
 
 static inline bool wire_write(int fd, const void *data, size_t n)
 {

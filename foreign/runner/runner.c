@@ -21,6 +21,7 @@ typedef struct {
 	int (*start)(moert_model *, const moert_session_options *, moert_session **);
 	int (*run)(moert_session *, const moert_args *);
 	void (*end)(moert_session *);
+	void (*close)(moert_model *);
 	const char *(*target)(const moert_model *);
 	const moert_layer *(*layer)(void);
 } library;
@@ -72,10 +73,11 @@ static bool load(library *l, const char *path, const char *layer)
 	*(void **)&l->start = symbol(handle, layer, "start");
 	*(void **)&l->run = symbol(handle, layer, "run");
 	*(void **)&l->end = symbol(handle, layer, "end");
+	*(void **)&l->close = symbol(handle, layer, "close");
 	*(void **)&l->target = symbol(handle, layer, "target");
 	*(void **)&l->layer = symbol(handle, layer, "layer");
-	bool whole = l->open && l->open_memory && l->start && l->run && l->end && l->target &&
-		     l->layer;
+	bool whole = l->open && l->open_memory && l->start && l->run && l->end && l->close &&
+		     l->target && l->layer;
 	put_text(whole ? "" : "it lacks a function");
 	return whole;
 }
@@ -186,8 +188,25 @@ static void result(int error, const char *why)
 	put_text(why);
 }
 
-static void open_layer(const library *l, bool from_file, moert_model **model)
+static moert_model **free_model(moert_model **models)
 {
+	for (int i = 0; i < WIRE_MOST_MODELS; i++)
+		if (!models[i])
+			return &models[i];
+	exit(1);
+}
+
+static moert_model **model_of(moert_model **models)
+{
+	int64_t number = word();
+
+	must(number >= 0 && number < WIRE_MOST_MODELS && models[number]);
+	return &models[number];
+}
+
+static void open_layer(const library *l, bool from_file, moert_model **models)
+{
+	moert_model **model = free_model(models);
 	char why[TEXT] = "", path[TEXT];
 	moert_options o = {.size = sizeof o, .why = why, .why_size = sizeof why};
 	int error;
@@ -202,8 +221,10 @@ static void open_layer(const library *l, bool from_file, moert_model **model)
 		error = l->open_memory(ask_weight, NULL, &o, model);
 	}
 	result(error, why);
-	if (!error)
-		put_text(l->target(*model));
+	if (error)
+		return;
+	put(model - models);
+	put_text(l->target(*model));
 }
 
 /* ---- calls ---------------------------------------------------------------------------- */
@@ -337,16 +358,22 @@ static void run(const library *l, moert_model *model)
 int main(int argc, char **argv)
 {
 	library l;
-	moert_model *model = NULL;
+	moert_model *models[WIRE_MOST_MODELS] = {0}, **m;
 
 	if (argc != 3 || !load(&l, argv[1], argv[2]))
 		return 1;
 	tell_layer(l.layer());
 	for (;;)
 		switch (word()) {
-		case WIRE_OPEN:        open_layer(&l, true, &model); break;
-		case WIRE_OPEN_MEMORY: open_layer(&l, false, &model); break;
-		case WIRE_RUN:         run(&l, model); break;
-		default:               return 1;
+		case WIRE_OPEN:        open_layer(&l, true, models); break;
+		case WIRE_OPEN_MEMORY: open_layer(&l, false, models); break;
+		case WIRE_RUN:         run(&l, *model_of(models)); break;
+		case WIRE_CLOSE:
+			m = model_of(models);
+			l.close(*m);
+			*m = NULL;
+			break;
+		default:
+			return 1;
 		}
 }

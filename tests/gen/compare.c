@@ -231,7 +231,7 @@ Verdict programs_run(Arena *arena, const Program *p, int count, const char *scra
 	if (!native_frontend(n, p, count))
 		return VERDICT_FAILED;
 	for (int i = 0; i < count; i++) {
-		if (!target_host_has(p[i].target)) {
+		if (!native_runs(n->arena, p[i].target)) {
 			printf("%s cannot run here\n", p[i].target->name);
 			continue;
 		}

@@ -152,6 +152,18 @@ static bool is_refusal(const char *said)
 	return strstr(said, "not compiled to native code yet") != NULL;
 }
 
+/* Linking foreign ones is left to the compiler's own linker, and to the runtime that users
+ * get. */
+static bool as_users(const Program *p)
+{
+	return p->library || !target_is_host(p->target);
+}
+
+bool native_runs(Arena *a, const Target *t)
+{
+	return target_is_host(t) ? target_host_has(t) : !foreign_lacks(a, t);
+}
+
 static Verdict emit(Native *n, const char *library)
 {
 	char *said = NULL;
@@ -159,15 +171,15 @@ static Verdict emit(Native *n, const char *library)
 	FILE *messages = open_memstream(&said, &size);
 	const char *object = arena_printf(n->arena, "%s/%d.o", n->scratch, getpid());
 	EmitOptions o = {.target = n->p->target,
-			 .what = n->p->library ? EMIT_LIB : EMIT_OBJ,
-			 .out = n->p->library ? library : object, .verify = true};
+			 .what = as_users(n->p) ? EMIT_LIB : EMIT_OBJ,
+			 .out = as_users(n->p) ? library : object, .verify = true};
 
 	bool ok = backend_emit(n->arena, diag_new(n->arena, messages), n->m, &o);
 	fclose(messages);
 	printf("%s", said);
 	Verdict v = ok ? VERDICT_PASSED : is_refusal(said) ? VERDICT_SKIPPED : VERDICT_FAILED;
 	free(said);
-	if (ok && !n->p->library && !run_linker(n, object, library)) {
+	if (ok && !as_users(n->p) && !run_linker(n, object, library)) {
 		printf("ld failed\n");
 		v = VERDICT_FAILED;
 	}
@@ -182,6 +194,11 @@ static void *symbol(Native *n, const char *what)
 
 static bool load(Native *n, const char *path)
 {
+	if (!target_is_host(n->p->target)) {
+		n->foreign = foreign_start(n->arena, diag_new(n->arena, stdout), n->p->target,
+					   path, n->m->name);
+		return n->foreign != NULL;
+	}
 	n->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!n->library) {
 		printf("%s\n", dlerror());
@@ -236,8 +253,10 @@ bool native_open(Native *n, moert_model **model)
 	moert_options options = {.size = sizeof options, .why = why, .why_size = sizeof why};
 
 	n->weights.m = n->m;
-	int error = n->open(weights_get, &n->weights, &options, model);
-	if (!error && n->guard)
+	int error = n->foreign ? foreign_open_memory(n->foreign, weights_get, &n->weights,
+						     &options, model)
+			       : n->open(weights_get, &n->weights, &options, model);
+	if (!error && !n->foreign && n->guard)
 		error = n->guard(*model, n->p->under);
 	if (error)
 		printf("open: %s, %s\n", moert_error(error), why);
@@ -260,13 +279,22 @@ Verdict native_compile(Native *n, const Program *p)
 	return loaded && native_open(n, &n->model) ? VERDICT_PASSED : VERDICT_FAILED;
 }
 
+void native_shut(Native *n, moert_model *model)
+{
+	if (n->foreign)
+		foreign_close(n->foreign, model);
+	else if (model)
+		n->close(model);
+}
+
 void native_close(Native *n)
 {
-	if (n->model)
-		n->close(n->model);
+	native_shut(n, n->model);
+	foreign_end(n->foreign);
 	if (n->library)
 		dlclose(n->library);
 	pages_free(&n->pages);
 	n->model = NULL;
 	n->library = NULL;
+	n->foreign = NULL;
 }

@@ -2,7 +2,7 @@
  * moe_gen: random valid programs, compiled and compared with the interpreter; see README.md.
  *
  *     moe_gen [FILE..] --count 500 --seed 1 [--configs 1] [--jobs 2] [--keep DIR]
- *             [--no-reduce] [-v] [--print]
+ *             [--target NAME,..] [--no-reduce] [-v] [--print]
  *     moe_gen --reduce FILE|SEED [--while COMMAND]
  *
  * Files are layers, or programs as --print writes them.  Program i has seed + i, whatever the
@@ -29,7 +29,9 @@ typedef struct {
 	char **files;
 	int nfiles;
 	bool verbose, print, as_is;
-	const char *reduce, *command, *keep, *self;
+	const char *reduce, *command, *keep, *self, *wanted;
+	const Target *target[MAX_CONFIGS];
+	int ntargets;                   /* 0: those of this machine */
 	Place place;
 	Child child[MAX_JOBS];
 	int running, reduced;
@@ -47,7 +49,7 @@ static const char *item_name(Arena *a, Item item)
 
 /* A program in its configurations; files that name theirs have one, other files all that
  * matter.  Returns how many. */
-static int item_programs(const Run *r, Arena *a, Item item, Program *p)
+static int item_settings(const Run *r, Arena *a, Item item, Program *p)
 {
 	if (!item.file)
 		program_make(a, item.seed, p);
@@ -65,6 +67,22 @@ static int item_programs(const Run *r, Arena *a, Item item, Program *p)
 	for (int i = 0; i < r->configs; i++)
 		setting_make(item.seed, i, &p[i]);
 	return (int)r->configs;
+}
+
+/* .. and for each target of the command line's, one after the other. */
+static int item_programs(const Run *r, Arena *a, Item item, Program *p)
+{
+	int n = item_settings(r, a, item, p), all = r->ntargets;
+
+	if (!all)
+		return n;
+	n = MIN(n, (int)r->configs);
+	for (int i = n; i < all; i++)
+		p[i] = p[i - n];
+	n = MAX(n, all);
+	for (int i = 0; i < n; i++)
+		p[i].target = r->target[i % all];
+	return n;
 }
 
 static void count_reason(Run *r, const char *log)
@@ -273,9 +291,22 @@ static bool print_sums(const Run *r)
 static int usage(void)
 {
 	fprintf(stderr, "usage: moe_gen [FILE..] [--count N] [--seed S] [--configs C] [--jobs J] "
-		"[--keep DIR] [--no-reduce] [-v] [--print]\n"
+		"[--target T,..] [--keep DIR] [--no-reduce] [-v] [--print]\n"
 		"       moe_gen --reduce FILE|SEED [--while COMMAND] [--keep DIR]\n");
 	return 2;
+}
+
+static bool read_targets(Run *r)
+{
+	char list[256], *rest, *name;
+
+	snprintf(list, sizeof list, "%s", r->wanted ? r->wanted : "");
+	for (name = strtok_r(list, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+		if (r->ntargets == MAX_CONFIGS || !target_find(name))
+			return false;
+		r->target[r->ntargets++] = target_find(name);
+	}
+	return true;
 }
 
 static bool read_options(int argc, char **argv, Run *r)
@@ -287,7 +318,7 @@ static bool read_options(int argc, char **argv, Run *r)
 		{"--count", &r->count, NULL}, {"--jobs", &r->jobs, NULL},
 		{"--configs", &r->configs, NULL}, {"--reduce", NULL, &r->reduce},
 		{"--while", NULL, &r->command}, {"--keep", NULL, &r->keep},
-		{"--seed", (long *)&r->seed, NULL},
+		{"--seed", (long *)&r->seed, NULL}, {"--target", NULL, &r->wanted},
 	};
 
 	for (int i = 1; i < argc; i++) {
@@ -311,7 +342,7 @@ static bool read_options(int argc, char **argv, Run *r)
 		else
 			r->files[r->nfiles++] = argv[i];
 	}
-	return r->count >= 0 && r->jobs >= 1 && r->jobs <= MAX_JOBS && r->configs >= 1 &&
+	return read_targets(r) && r->count >= 0 && r->jobs >= 1 && r->jobs <= MAX_JOBS && r->configs >= 1 &&
 	       r->configs <= MAX_CONFIGS;
 }
 

@@ -5,6 +5,8 @@
 
 #include "data.h"
 
+#include "../../foreign/foreign.h"
+
 /* One set of tokens, for all configurations of a text: what goes in, and what the
  * interpreter says comes out. */
 typedef struct {
@@ -26,7 +28,8 @@ typedef struct {
 	/* this configuration: the module as it was compiled, and the loaded layer */
 	const Program *p;
 	Module       *m;
-	void         *library;
+	void         *library;          /* here, or .. */
+	Foreign      *foreign;          /* .. under qemu */
 	int (*open)(moert_weight_fn *, void *, const moert_options *, moert_model **);
 	int (*start)(moert_model *, const moert_session_options *, moert_session **);
 	int (*run)(moert_session *, const moert_args *);
@@ -43,6 +46,8 @@ typedef struct {
 bool    native_frontend(Native *, const Program *, int n);
 Verdict native_compile(Native *, const Program *);      /* one configuration, loaded */
 bool    native_open(Native *, moert_model **);          /* with the weights as they are now */
+void    native_shut(Native *, moert_model *);
+bool    native_runs(Arena *, const Target *);           /* here or under qemu */
 void    native_close(Native *);
 /* The passes again, with a word after each. */
 void    native_pipeline(Native *, void (*after)(void *native, const char *pass));

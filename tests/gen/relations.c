@@ -241,7 +241,7 @@ static bool other_numbers(Asker *k)
 	q.picks_in = picks;
 	q.gates_in = k->a->gates;
 	bool ok = native_call(k->n, &q, &b) && same_in_order(k, &b, picks, REL_numbers);
-	k->n->close(m);
+	native_shut(k->n, m);
 	return ok;
 }
 
@@ -290,7 +290,7 @@ static bool merged(Asker *k)
 	if (ok)
 		ok = memcmp(b.outs[0], c.outs[0], b.bytes[0]) == 0 ? holds(k, REL_merged)
 								    : broken(REL_merged);
-	k->n->close(m);
+	native_shut(k->n, m);
 	return ok;
 }
 
@@ -308,7 +308,7 @@ static bool other_router(Asker *k)
 		return false;
 	q.model = m;
 	bool ok = native_call(k->n, &q, &b), same = true;
-	k->n->close(m);
+	native_shut(k->n, m);
 	for (int64_t t = 0; ok && t < q.tokens; t++)
 		for (int64_t i = t * slots; i < (t + 1) * slots; i++)
 			same &= own->gap[t] < 8 ||

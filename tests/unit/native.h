@@ -115,9 +115,10 @@ static inline int native_call(Arena *arena, const Target *target, const char *pa
 	Foreign *f = foreign_start(arena, diag_new(arena, stderr), target, path, layer);
 	if (!f)
 		return MOERT_INTERNAL;
-	int error = foreign_open_memory(f, native_runtime, w, NULL);
+	moert_model *model;
+	int error = foreign_open_memory(f, native_runtime, w, NULL, &model);
 	if (!error)
-		error = foreign_run(f, so, args, NULL);
+		error = foreign_run(f, model, so, args, NULL);
 	foreign_end(f);
 	return error;
 }
