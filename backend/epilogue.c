@@ -243,7 +243,7 @@ Val emit_epilogue(Contract *c)
 	Val number = ll_field(l, l->i64, task, offsetof(moert_task, number));
 	Val first = ll_mul(l, number, ll_i64(l, c->cols));
 
-	ll_attr(l, fn, LLVMAttributeFunctionIndex, "noinline", 0);
+	ll_attr(l, fn, OF_FUNCTION, "noinline", 0);
 	Loop rows = ll_for(l, row0, LLVMGetParam(fn, 3), 1, "row");
 	Val nth = LLVMBuildSub(l->b, rows.i, row0, "");
 	Val sums = ll_at(l, LLVMGetParam(fn, 4), ll_mul(l, nth, ll_i64(l, c->vectors * bytes)));

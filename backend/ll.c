@@ -37,7 +37,7 @@ static void words_attr(Ll *l, Val fn, const char *name, const char *words)
 	LLVMAttributeRef attr = LLVMCreateStringAttribute(l->ctx, name, (unsigned)strlen(name),
 							  words, (unsigned)strlen(words));
 	if (words && *words)
-		LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, attr);
+		LLVMAddAttributeAtIndex(fn, OF_FUNCTION, attr);
 }
 
 Val ll_function(Ll *l, const char *name, Ty result, Ty *args, int n, bool internal)
@@ -50,7 +50,7 @@ Val ll_function(Ll *l, const char *name, Ty result, Ty *args, int n, bool intern
 	Val fn = LLVMAddFunction(l->mod, name, type);
 
 	LLVMSetLinkage(fn, internal ? LLVMInternalLinkage : LLVMExternalLinkage);
-	ll_attr(l, fn, LLVMAttributeFunctionIndex, "nounwind", 0);
+	ll_attr(l, fn, OF_FUNCTION, "nounwind", 0);
 	words_attr(l, fn, "target-cpu", l->cpu);
 	words_attr(l, fn, "target-features", l->features);
 	l->fn = fn;

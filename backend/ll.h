@@ -76,6 +76,8 @@ void ll_goto(Ll *, LLVMBasicBlockRef);                          /* branch; conti
 void ll_branch(Ll *, Val cond, LLVMBasicBlockRef then, LLVMBasicBlockRef other);
 void ll_here(Ll *, LLVMBasicBlockRef);                          /* continue there */
 Val  ll_string(Ll *, const char *);                             /* a private constant */
+/* What LLVM calls -1 where it takes an unsigned. */
+#define OF_FUNCTION ((LLVMAttributeIndex)LLVMAttributeFunctionIndex)
 void ll_attr(Ll *, Val fn, unsigned index, const char *name, uint64_t value);
 
 /* for (i = from; i < to; i += step): begin, body, end.  The counter lives in an alloca. */

@@ -327,7 +327,7 @@ static Val tile_function(Contract *c, int rows, bool far, const char *name)
 		  .list = LLVMGetParam(fn, 5), .epilogue = LLVMGetParam(fn, 6),
 		  .vec = ll_vec(l->f32, c->e->lanes)};
 
-	ll_attr(l, fn, LLVMAttributeFunctionIndex, "noinline", 0);
+	ll_attr(l, fn, OF_FUNCTION, "noinline", 0);
 	t.step_bytes = (int64_t)c->vectors * c->e->lanes * c->dot->kpack * memory_bytes(c->bt);
 	load_rows(&t);
 	start_accumulators(&t);

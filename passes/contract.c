@@ -29,7 +29,7 @@ Facts module_facts(const Module *m)
 
 	for (int i = 0; fn_compiled(m, i); i++)
 		if (find_call(fn_compiled(m, i)->body))
-			facts &= ~NO_CALL;
+			facts &= (Facts)~NO_CALL;
 	if (m->target)
 		facts |= KERNELS;
 	if (m->panels.n > 0)

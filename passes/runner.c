@@ -67,7 +67,7 @@ static Timing run_one(Module *m, PassContext *ctx, const PassOptions *o, const P
 		ice("after pass %s: %s", pass->name, why);
 	/* a layer without matrices has no panels */
 	if (o->verify && m->fns && !diag_errors(ctx->diag) &&
-	    pass->gives & ~module_facts(m) & ~PACKED)
+	    pass->gives & ~module_facts(m) & (Facts)~PACKED)
 		ice("after pass %s: what it gives does not hold", pass->name);
 	if (o->print_after && (strcmp(o->print_after, "all") == 0 ||
 			       strcmp(o->print_after, pass->name) == 0))
