@@ -57,7 +57,8 @@ int explain(const char *name)
 	for (int i = 0; i < DIAG_CODES; i++) {
 		const DiagInfo *info = &diag_info[i];
 		if (strcasecmp(name, info->code) != 0 &&
-		    strcmp(name, info->code + 1) != 0 && strcmp(name, info->code + 2) != 0)
+		    strcmp(name, info->code + 1) != 0 &&
+		    strcmp(name, info->code + 2) != 0)
 			continue;
 		printf("%s: %s\n\n", info->code, info->title);
 		print_wrapped(info->text);

@@ -194,7 +194,8 @@ static bool open_moe(Source *s, const char *path)
 	if (!s->fe.text)
 		return false;
 	if (!fe_contents(job->arena, diag_new(job->arena, NULL), path, s->fe.text, &c))
-		return fe_check(job->arena, job->diag, &s->fe); /* says what else is wrong */
+		return fe_check(job->arena, job->diag,
+				&s->fe); /* says what else is wrong */
 	bool layer = c.layers.n > 0 && !job->opt->layer;
 	for (int i = 0; job->opt->layer && i < c.layers.n; i++)
 		layer = layer || strcmp(c.layers.at[i], job->opt->layer) == 0;

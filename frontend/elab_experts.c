@@ -28,10 +28,12 @@ static const Node *expert_function(Elab *e, const Node *call, Unit **unit)
 		return NULL;
 	}
 	const char *const *names = function_names(e, &n);
-	if (callee->kind != N_NAME || function_unknown(e, callee->s))
-		say(e, E_unknown_function, callee->loc,
-	    callee->kind == N_NAME ? fix_near(e, callee->s, names, n) : NULL,
-	    "there is no expert `%s`", callee->kind == N_NAME ? callee->s : "");
+	if (callee->kind != N_NAME)
+		say(e, E_function_kind, callee->loc, "`experts 8 of swiglu(1024)`",
+		    "an expert's call is wanted here");
+	else if (function_unknown(e, callee->s))
+		say(e, E_unknown_function, callee->loc, fix_near(e, callee->s, names, n),
+		    "there is no expert `%s`", callee->s);
 	return NULL;
 }
 

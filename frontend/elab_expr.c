@@ -120,8 +120,9 @@ static Val eval_field(Elab *e, const Node *n)
 	if (e->probe)
 		return missing(e);
 	bool shape = v.kind == V_IR && (!strcmp(n->s, "shape") || !strcmp(n->s, "size"));
-	say(e, E_unknown_field, n->loc, shape ? "`size(v)` is the length of a vector" : NULL,
-	    "%s has no `.%s`", val_words(e, &v), n->s);
+	say(e, E_unknown_field, n->loc,
+	    shape ? "`size(v)` is the length of a vector" : NULL, "%s has no `.%s`",
+	    val_words(e, &v), n->s);
 	return val_poison();
 }
 

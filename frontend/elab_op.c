@@ -28,8 +28,10 @@ static int bound_line(Elab *e, const Node *n)
 
 static const char *picks_fix(Elab *e, const char *pick)
 {
-	return arena_printf(e->a, "one is over picks, the other over experts: `v[%s]` takes "
-			    "those picked of a `v` over experts", pick);
+	return arena_printf(e->a,
+			    "one is over picks, the other over experts: `v[%s]` takes "
+			    "those picked of a `v` over experts",
+			    pick);
 }
 
 /* [n] beside [n, m] is meant as a column; what else is meant nobody knows. */
@@ -40,10 +42,11 @@ static const char *column_fix(Elab *e, const Type *a, const Type *b)
 	if (v->rank == 1 && m->rank == 2 && v->dim[0] == m->dim[0])
 		return "`column(v)` goes beside the rows of a matrix";
 	return a->rank == 1 && b->rank == 1
-		? arena_printf(e->a, "lengths fit if they are equal, or one of them is 1: "
-			       "a slice `v[0:%jd]`, `sum(v)` or `concat`",
-			       (intmax_t)MIN(a->dim[0], b->dim[0]))
-		: "they are aligned at the last axis: each pair is equal, or one is 1";
+		   ? arena_printf(e->a,
+				  "lengths fit if they are equal, or one of them is 1: "
+				  "a slice `v[0:%jd]`, `sum(v)` or `concat`",
+				  (intmax_t)MIN(a->dim[0], b->dim[0]))
+		   : "they are aligned at the last axis: each pair is equal, or one is 1";
 }
 
 /* [k] beside [n]: the usual mistake is to forget that one of them is over the picks. */

@@ -368,7 +368,8 @@ bool join_vals(Elab *e, const Val *v, int n, Loc loc, Type *out)
 		its.axis = 0;
 		if (!shapes_join(&t, &its, &t)) {
 			say(e, E_shapes, loc,
-			    "they are aligned at the last axis: each pair is equal, or one is 1",
+			    "they are aligned at the last axis: each pair is equal, or "
+			    "one is 1",
 			    "shapes %s and %s do not broadcast", shape_words(e, &t),
 			    shape_words(e, &its));
 			return false;

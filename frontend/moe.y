@@ -66,9 +66,9 @@ static Node *call_statement(Syntax *, Loc, const char *name, Loc at, Node *args)
 %token DEFAULT "??" LE "<=" GE ">=" EQ "==" NE "!="
 /* No text can spell these: the scanner has said what is wrong; recovery goes on here. */
 %token BAD RESYNC
-/* `layer` and `expert` that begin a line of the file begin a definition, whatever stands
- * before them: no expression is written so. */
-%token ITEM_LAYER ITEM_EXPERT
+/* `layer` and `expert` that begin a line of the file begin a definition, `route` without a
+ * dot that begins a line a statement, whatever stands before: no expression is so. */
+%token ITEM_LAYER ITEM_EXPERT ROUTE_TO
 
 %right     DEFAULT
 %left      OR
@@ -167,6 +167,7 @@ stmt: names '=' expr            { $$ = append(sx, become(N_BIND, @$, $1), $3); }
   | REPEAT expr UNTIL expr block        { $$ = node3(sx, N_REPEAT, @$, $2, $4, $5); }
   | EXPERTS experts_of          { $$ = become(N_EXPERTS_OF, @$, $2); }
   | ROUTE expr                  { $$ = node1(sx, N_ROUTE_BY, @$, NULL, $2); }
+  | ROUTE_TO expr               { $$ = node1(sx, N_ROUTE_BY, @$, NULL, $2); }
   | OUTPUT exprs                { $$ = become(N_OUTPUT, @$, $2); }
   | LOSS expr                   { $$ = node1(sx, N_LOSS, @$, NULL, $2); }
   | GROUP expr                  { $$ = node1(sx, N_GROUP, @$, NULL, $2); }

@@ -38,7 +38,7 @@ Node *syntax_bound(Syntax *sx, Node *n)
 
 static bool is_word(const Token *t)
 {
-	return t->kind == T_NAME || t->kind == T_ITEM_LAYER ||
+	return t->kind == T_NAME || t->kind == T_ITEM_LAYER || t->kind == T_ROUTE_TO ||
 	       t->kind == T_ITEM_EXPERT || (t->kind >= T_IMPORT && t->kind <= T_NONE);
 }
 
@@ -74,7 +74,13 @@ static bool is_statement(const Token *t)
 {
 	switch (t->kind) {
 	case T_NAME: case T_NEXT: case T_RETURN: case T_INPUT: case T_PARAM: case T_STATE:
-	case T_IF: case T_FOR: case T_REPEAT: case T_EXPERTS: case T_ROUTE: case T_OUTPUT:
+	case T_IF:
+	case T_FOR:
+	case T_REPEAT:
+	case T_EXPERTS:
+	case T_ROUTE:
+	case T_ROUTE_TO:
+	case T_OUTPUT:
 	case T_LOSS: case T_GROUP: case T_DEFER: case T_CAUSAL: case T_WEIGHTS:
 	case T_LAYERS: case T_LAYER: case T_MODEL:
 		return t->first;
@@ -105,6 +111,10 @@ static Token scan(Syntax *sx)
 	if (sx->is_held) {
 		sx->is_held = false;
 		return sx->held;
+	}
+	if (sx->is_peeked) {
+		sx->is_peeked = false;
+		return sx->peeked;
 	}
 	t.kind = moe_scan(&t, sx->scanner);
 	t.first = t.loc.line != sx->last_line;
@@ -192,6 +202,12 @@ static Token next_token(Syntax *sx)
 	}
 	Token t = scan(sx);
 	name_after_dot(sx, &t);
+	if (t.kind == T_ROUTE && t.first) { /* a statement, or `route.p` on a new line? */
+		if (!sx->is_peeked)
+			sx->peeked = scan(sx);
+		sx->is_peeked = true;
+		t.kind = sx->peeked.kind == '.' ? T_ROUTE : T_ROUTE_TO;
+	}
 	if (t.first && t.loc.col == 1)
 		t.kind = t.kind == T_LAYER ? T_ITEM_LAYER :
 			 t.kind == T_EXPERT ? T_ITEM_EXPERT : t.kind;

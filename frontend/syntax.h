@@ -35,6 +35,8 @@ struct Syntax {
 	Token        last, before;      /* the token given last and the one before it */
 	Token        held;              /* comes next when is_held */
 	bool         is_held, skipping;
+	Token        peeked;            /* comes behind held when is_peeked */
+	bool         is_peeked;
 	int          skipped;           /* the line that the last mistake stands in */
 	int          close;             /* missing `}` still to be given before held */
 	int          parens, braces;

@@ -22,7 +22,7 @@ static bool wants(const Report *r, const char *name)
 static bool is_reserved(int kind)
 {
 	return (kind >= T_IMPORT && kind <= T_NONE) || kind == T_ITEM_LAYER ||
-	       kind == T_ITEM_EXPERT;
+	       kind == T_ITEM_EXPERT || kind == T_ROUTE_TO;
 }
 
 static bool is_one_of(const char *name, const char *const *names)
@@ -55,7 +55,8 @@ static const char *const operators[] = {
 	"??", "or", "and", "<", ">", "<=", ">=", "==", "!=", "+", "-", "*", "/", "@", "%",
 	"(", "[", ".", ":", NULL,
 };
-static const char *const unspellable[] = {"BAD", "RESYNC", "ITEM_LAYER", "ITEM_EXPERT", NULL};
+static const char *const unspellable[] = {"BAD",	 "RESYNC",   "ITEM_LAYER",
+					  "ITEM_EXPERT", "ROUTE_TO", NULL};
 
 /* What was wanted, in at most four phrases. */
 static const char *wanted(const Report *r)

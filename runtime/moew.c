@@ -148,9 +148,13 @@ static bool skip_entries(reader *r, uint64_t n)
 static void say_number(char *to, size_t size, int field, uint64_t n)
 {
 	static const char *const words[MOEW_NUMBERS] = {
-		[MOEW_COLS] = "columns in a panel", [MOEW_KPACK] = "inputs side by side",
-		[MOEW_N] = "outputs", [MOEW_K] = "inputs", [MOEW_STREAMS] = "weights in one",
-		[MOEW_RANGE] = "as range of experts", [MOEW_EXPERT] = "as expert",
+	    [MOEW_COLS] = "columns in a panel",
+	    [MOEW_KPACK] = "inputs side by side",
+	    [MOEW_N] = "outputs",
+	    [MOEW_K] = "inputs",
+	    [MOEW_STREAMS] = "weights in one",
+	    [MOEW_RANGE] = "as range of experts",
+	    [MOEW_EXPERT] = "as expert",
 	};
 	static const char *const types[] = {
 #define DTYPE(name, bits, computed, file, text) #name,
@@ -177,33 +181,38 @@ static int say_difference(reader *r, const moert_layer *l, const char *target, u
 			const moert_weight *own = &l->weights[w];
 			if ((uint64_t)i == n || !get_text(r, name) ||
 			    !get_bytes(r, got, sizeof got))
-				return moert_fail(r->why, MOERT_LAYOUT,
-						  "%s: layer %s is packed for %.64s, without the "
-						  "weight %s of this library",
-						  r->path, l->name, target, own->name);
+				return moert_fail(
+				    r->why, MOERT_LAYOUT,
+				    "%s: layer %s is packed for %.64s, without the "
+				    "weight %s of this library",
+				    r->path, l->name, target, own->name);
 			const uint64_t want[] = {
-				(uint64_t)own->range, got[MOEW_EXPERT], (uint64_t)own->dtype,
-				(uint64_t)own->cols, (uint64_t)own->kpack, (uint64_t)own->n,
-				(uint64_t)own->k, (uint64_t)own->nstreams};
+			    (uint64_t)own->range, got[MOEW_EXPERT],
+			    (uint64_t)own->dtype, (uint64_t)own->cols,
+			    (uint64_t)own->kpack, (uint64_t)own->n,
+			    (uint64_t)own->k,	  (uint64_t)own->nstreams};
 			if (strcmp(name, own->name) != 0)
-				return moert_fail(r->why, MOERT_LAYOUT,
-						  "%s: layer %s is packed for %.64s, with a "
-						  "weight %.64s where this library has %s",
-						  r->path, l->name, target, name, own->name);
+				return moert_fail(
+				    r->why, MOERT_LAYOUT,
+				    "%s: layer %s is packed for %.64s, with a "
+				    "weight %.64s where this library has %s",
+				    r->path, l->name, target, name, own->name);
 			for (int f = 0; f < MOEW_OFFSET; f++) {
 				if (got[f] == want[f])
 					continue;
 				say_number(file, sizeof file, f, got[f]);
 				say_number(library, sizeof library, f, want[f]);
-				return moert_fail(r->why, MOERT_LAYOUT,
-						  "%s: layer %s is packed for %.64s: weight %s "
-						  "has %s, this library's %s",
-						  r->path, l->name, target, name, file, library);
+				return moert_fail(
+				    r->why, MOERT_LAYOUT,
+				    "%s: layer %s is packed for %.64s: weight %s "
+				    "has %s, this library's %s",
+				    r->path, l->name, target, name, file, library);
 			}
 		}
 	return moert_fail(r->why, MOERT_LAYOUT,
 			  "%s: layer %s is packed for %.64s in another layout than this "
-			  "library's", r->path, l->name, target);
+			  "library's",
+			  r->path, l->name, target);
 }
 
 /* Reads the whole table, then goes back to the layer's first entry. */
