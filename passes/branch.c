@@ -47,9 +47,24 @@ static Value *chosen(Op *branch, int i)
 	return y;
 }
 
+typedef Vec(Loc) Places;
+
+/* Once a place: loops are unrolled, and a model's layers are there twice. */
+static void tell(const Fn *fn, PassContext *ctx, Places *told, Loc at)
+{
+	for (int i = 0; i < told->n; i++)
+		if (told->at[i].file == at.file && told->at[i].line == at.line &&
+		    told->at[i].col == at.col)
+			return;
+	vec_push(ctx->arena, told, at);
+	if (fn == fn->module->fns)
+		diag_perf(ctx->diag, at, "both sides of this `if` are computed");
+}
+
 bool choose_branches(Fn *fn, PassContext *ctx)
 {
 	bool changed = false;
+	Places told = {0};
 
 	for (Op *op = fn->body->first, *next; op; op = next) {
 		next = op->next;
@@ -57,7 +72,7 @@ bool choose_branches(Fn *fn, PassContext *ctx)
 		    !pure_region(op->regions[1]))
 			continue;
 		Op *before = op->prev;
-		diag_perf(ctx->diag, op->loc, "both sides of this `if` are computed");
+		tell(fn, ctx, &told, op->loc);
 		splice(op, op->regions[0]);
 		splice(op, op->regions[1]);
 		for (int i = 0; i < op->nouts; i++)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # model: a stack of layers against NumPy, its weights by their paths, and its losses.
+import subprocess
+
 import numpy as np
 
-from cli import main, moec, summary, test, write
+from cli import MOEC, main, moec, summary, test, write
 from tensors import save
 
 WIDTH, HIDDEN, EXPERTS = 24, 16, 5
@@ -99,6 +101,21 @@ def functions_of_a_model_call_layers():
              for text in (plain, out)]
     assert lines[0] == lines[1] and len(lines[0]) == 5, lines
     moec("run", src, "--layer", "moe")
+
+
+@test
+def a_note_stands_there_once():
+    src = write("note.moe", """layer iffy {
+  input x: f32[T, 8]
+  y = x
+  if mean(sum(x), over: tokens) > 0 { y = x * 2 }
+  output y
+}
+model m { input x: f32[T, 8] for i in 3 { x = iffy(x) } output x }
+""")
+    p = subprocess.run([MOEC, "compile", src, "--layer", "m", "-o", "m.so"], timeout=60,
+                       capture_output=True, text=True, check=True)
+    assert p.stderr.count("both sides of this `if` are computed") == 1, p.stderr
 
 
 @test
