@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # explain: each error's wrong example gives that error and its right one none; the page
 # docs/diagnostics.md is what `moec --explain` says (MOEC_BLESS=1 rewrites it).
+import glob
 import os
 import re
 import subprocess
@@ -179,6 +180,22 @@ def codes_are_in_order():
     assert all_codes == sorted(set(all_codes)) and len(all_codes) > 100
     without = [c for c in all_codes if not explained(c)[2]]
     assert len(without) <= NO_EXAMPLE, without
+
+
+@test
+def every_code_is_raised():
+    rows, sources = "", ""
+    for folder in ("ir", "io", "frontend", "passes", "backend", "driver"):
+        for file in glob.glob(os.path.join(ROOT, folder, "*.[chlyd]*")):
+            with open(file) as f:
+                text = f.read()
+            if file.endswith(".def"):
+                rows += text
+            else:
+                sources += text
+    names = re.findall(r"^DIAG\(\d+, (\w+),", rows, re.M)
+    assert len(names) == len(codes())
+    assert not [n for n in names if not re.search(rf"\bE_{n}\b", sources)]
 
 
 for c in codes():
