@@ -59,12 +59,12 @@ def ran(text):
 def each_variant_gives_its_own_targets_bits():
     src, names = write("wide.moe", LAYER.replace("f32", "bf16").replace("37", "301")), here()
     both = ",".join(names)
-    alone = {name: ran(moec("run", src, "--tokens", 700, "--target", name)) for name in names}
+    alone = {name: ran(moec("run", src, "--tokens", 500, "--target", name)) for name in names}
     if "x86-64-v4-bf16" in names:       # others differ in speed alone
         assert len({bits for _, bits in alone.values()}) > 1, alone
-    assert ran(moec("run", src, "--tokens", 700, "--target", both)) == alone[names[-1]]
+    assert ran(moec("run", src, "--tokens", 500, "--target", both)) == alone[names[-1]]
     for name in names:
-        got = ran(with_env(["run", src, "--tokens", 700, "--target", both, "--check"],
+        got = ran(with_env(["run", src, "--tokens", 500, "--target", both],
                            MOERT_TARGET=name))
         assert got == alone[name] and got[0] == name, (name, got)
     with_env(["run", src, "--target", both], MOERT_TARGET="x86-64-v9", status=1,
@@ -175,10 +175,10 @@ def lists_that_make_no_sense():
 def tails_of_vectors_on_foreign_machines():
     for target in foreign():
         for width in range(1, 10):      # a vector has 4 lanes
-            for dtype in ("f32", "bf16") if width % 2 else ("f16",):
-                src = write("tail.moe", LAYER.replace("f32", dtype).replace(
-                    "37", str(width)).replace("41", str(10 - width)))
-                moec("run", src, "--target", target, "--tokens", 7, "--check")
+            dtype = ("f32", "bf16", "f16")[width % 3]
+            src = write("tail.moe", LAYER.replace("f32", dtype).replace(
+                "37", str(width)).replace("41", str(10 - width)))
+            moec("run", src, "--target", target, "--tokens", 7, "--check")
 
 
 @test
