@@ -182,6 +182,17 @@ static mode_t mask(void)
 	return mask;
 }
 
+/* What cc wrote, before it takes the place of what there was. */
+static bool on_disk(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 bool link_library(Arena *arena, Diag *diag, const Target *t, const char *object,
 		  const char *out, const char *name)
 {
@@ -202,7 +213,8 @@ bool link_library(Arena *arena, Diag *diag, const Target *t, const char *object,
 				arena_printf(arena, "-Wl,--version-script=%s", script),
 				"-Wl,--build-id=none", "-lm", "-lpthread", NULL};
 		ok = run_cc(arena, diag, argv);
-		if (ok && (chmod(library, 0777 & ~mask()) || rename(library, out)))
+		if (ok && (chmod(library, 0777 & ~mask()) || !on_disk(library) ||
+			   rename(library, out)))
 			ok = not_written(diag, out, strerror(errno));
 	}
 	temporary_end(library);
