@@ -29,9 +29,17 @@ static bool in_word(char c)
 	return isalnum((unsigned char)c) || c == '_';
 }
 
-/* ---- blocks: i is their line ---- */
+/* Where a line begins; behind the last one, the text's end. */
+static size_t line_at(const char *text, size_t number)
+{
+	const char *s = text;
 
-static size_t line_at(const char *, size_t number);
+	for (; number > 0 && *s; number--)
+		s += strcspn(s, "\n") + (s[strcspn(s, "\n")] != 0);
+	return (size_t)(s - text);
+}
+
+/* ---- blocks: i is their line ---- */
 
 /* From a line that opens at the margin to the brace there. */
 static const char *fewer_blocks(Arena *a, const char *text, Cursor *c)
@@ -48,15 +56,6 @@ static const char *fewer_blocks(Arena *a, const char *text, Cursor *c)
 }
 
 /* ---- lines: i counts chunks, j is their size's number ---- */
-
-static size_t line_at(const char *text, size_t number)
-{
-	const char *s = text;
-
-	for (; number > 0 && *s; number--)
-		s += strcspn(s, "\n") + (s[strcspn(s, "\n")] != 0);
-	return (size_t)(s - text);
-}
 
 static size_t count_lines(const char *text)
 {
