@@ -22,7 +22,7 @@ if [ -n "$missing" ]; then
 	DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing
 fi
 
-[ -f build/build.ninja ] || cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null
+[ -f build/build.ninja ] && [ -z "$missing" ] || cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Release >/dev/null
 log=build/build.log
 ninja -C build -n | grep -q "no work to do" || echo "building build/moec"
 if ! ninja -C build >"$log" 2>&1; then
