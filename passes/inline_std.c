@@ -11,6 +11,7 @@
  * After it there is no call, no `experts`, no function but the layer, those that a model
  * calls and what loads weights, and every state of a sequence runs through a `scan` (scan.c). */
 #include "kernel.h"
+#include "../ir/names.h"
 
 #include <string.h>
 
@@ -29,18 +30,33 @@ static void paste(Fn *into, const Region *body, Value *const *args, Op *at,
 		results[i] = mapped(&map, body->last->args[i]);
 }
 
-static void replace_op(Fn *fn, Op *op, Value *const *results)
+/* What stands for the results of ops that are gone: ops behind them take it when it is
+ * their turn. */
+typedef struct {
+	Fn *fn;
+	Map stands;                     /* Value -> Value */
+} Inline;
+
+static void take_operands(Inline *in, Op *op)
+{
+	for (int i = 0; i < op->nargs; i++)
+		for (Value *v = op->args[i]; v; v = *map_address(&in->stands, v))
+			op->args[i] = v;
+}
+
+static void replace_op(Inline *in, Op *op, Value *const *results)
 {
 	for (int i = 0; i < op->nouts; i++) {
 		if (!results[i]->name && results[i]->def)
 			results[i]->name = op->outs[i]->name;
-		value_replace(fn, op->outs[i], results[i]);
+		*map_address(&in->stands, op->outs[i]) = results[i];
 	}
 	op_unlink(op);
 }
 
-static void inline_call(Fn *fn, Op *op)
+static void inline_call(Inline *in, Op *op)
 {
+	Fn *fn = in->fn;
 	const char *name = attr_get_str(op, "fn", "");
 	Fn *callee = fn_find(fn->module, name);
 
@@ -48,7 +64,7 @@ static void inline_call(Fn *fn, Op *op)
 		ice("call of @%s, which does not fit", name);
 	Value **results = NEWN(fn->module->arena, Value *, (size_t)op->nouts);
 	paste(fn, callee->body, op->args, op, results);
-	replace_op(fn, op, results);
+	replace_op(in, op, results);
 }
 
 /* One range's experts on their rows, back in the slots of their tokens. */
@@ -84,7 +100,7 @@ static Value *run_range(Fn *fn, Op *op, Value *pick, Value *v, const char *name)
 	return put2(op, OP_collect, y, group->outs[0], &back);
 }
 
-static void inline_experts(Fn *fn, Op *op)
+static void inline_experts(Inline *in, Op *op)
 {
 	const Attr *fns = attr_find(op, "fns"), *counts = attr_find(op, "counts");
 	Value *pick = per_token(op, op->args[0]), *v = per_token(op, op->args[1]);
@@ -94,46 +110,46 @@ static void inline_experts(Fn *fn, Op *op)
 	    fns->n != counts->n || fns->n == 0)
 		ice("experts: fns and counts do not fit");
 	for (int i = 0; i < fns->n; i++) {
-		Value *part = run_range(fn, op, pick, v, fns->ss[i]);
+		Value *part = run_range(in->fn, op, pick, v, fns->ss[i]);
 		sum = sum ? put2(op, OP_add, sum, part, NULL) : part;
 	}
 	if (sum->type.dtype != op->outs[0]->type.dtype)
 		sum = put1(op, OP_cast, sum, &op->outs[0]->type);
-	replace_op(fn, op, &sum);
+	replace_op(in, op, &sum);
 }
 
 /* Picks and gates that may be given are given for each token. */
-static void give_each_token(Fn *fn, Op *op)
+static void give_each_token(Inline *in, Op *op)
 {
-	Value *old = op->outs[0], *v = per_token(op, op->args[0]);
+	Module *m = in->fn->module;
+	Value *v = per_token(op, op->args[0]);
 	Op *stop = put_op(op, OP_stop, 1, &v, NULL);
 
-	attr_word(fn->module, stop, "given", attr_get_str(op, "given", ""));
+	attr_word(m, stop, "given", attr_get_str(op, "given", ""));
 	if (attr_find(op, "call"))
-		attr_int(fn->module, stop, "call", attr_get_int(op, "call", 0));
-	stop->outs[0]->name = old->name;
-	value_replace(fn, old, stop->outs[0]);
-	op_unlink(op);
+		attr_int(m, stop, "call", attr_get_int(op, "call", 0));
+	replace_op(in, op, stop->outs);
 }
 
 /* Pasted ops are looked at in their turn, so that calls within callees go as well. */
-static bool expand(Fn *fn, Region *r)
+static bool expand(Inline *in, Region *r)
 {
 	bool changed = false;
 
 	for (Op *op = r->first, *next; op; op = next) {
 		Op *before = op->prev;
 		next = op->next;
+		take_operands(in, op);
 		if (op->kind == OP_call)
-			inline_call(fn, op);
+			inline_call(in, op);
 		else if (op->kind == OP_experts)
-			inline_experts(fn, op);
+			inline_experts(in, op);
 		else if (op->kind == OP_stop && attr_find(op, "given") &&
 			 op->args[0]->type.level != LV_TOKEN)
-			give_each_token(fn, op);
+			give_each_token(in, op);
 		else {
 			for (int i = 0; i < op->nregions; i++)
-				changed |= expand(fn, op->regions[i]);
+				changed |= expand(in, op->regions[i]);
 			continue;
 		}
 		changed = true;
@@ -170,8 +186,12 @@ bool inline_std(Module *m, PassContext *ctx)
 
 	if (m->target)
 		return false;           /* kernels are behind this */
-	for (Fn *fn = m->fns; fn; fn = fn->next)
-		changed |= expand(fn, fn->body);
+	for (Fn *fn = m->fns; fn; fn = fn->next) {
+		Arena *scratch = arena_new();
+		Inline in = {.fn = fn, .stands.arena = scratch};
+		changed |= expand(&in, fn->body);
+		arena_free(scratch);
+	}
 	for (Fn *fn = m->fns ? m->fns->next : NULL, *next; fn; fn = next) {
 		next = fn->next;
 		if (is_compiled(m, fn) || loads_a_param(m, fn))
