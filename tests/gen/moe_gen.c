@@ -348,7 +348,7 @@ static bool read_options(int argc, char **argv, Run *r)
 
 int main(int argc, char **argv)
 {
-	Run r = {.count = 500, .seed = 1, .jobs = 2, .configs = 1, .keep = ".",
+	Run r = {.count = 500, .seed = 1, .jobs = 2, .configs = 1, .keep = "/tmp",
 		 .self = argv[0]};
 	char scratch[] = "/tmp/moe_gen.XXXXXX";
 	Arena *a = arena_new();
