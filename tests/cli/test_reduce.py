@@ -59,7 +59,7 @@ def a_failing_program_shrinks_by_itself():
 
 @test
 def what_does_not_fail_is_not_reduced():
-    out = moe_gen("--reduce", 1, status=1)
+    out = moe_gen("--reduce", 1, "--keep", ".", status=1)
     assert "1 cannot be reduced: it does not fail alone" in out, out
     assert not os.path.exists("reduced-1.moe")
 
