@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import make_bad_files as files
 from cli import MOEC, ROOT, Skip, main, test, tests, write
 
-FIRST, MORE = 30, 30                    # of a command's calls of a kind
+FIRST, MORE = 25, 20                    # of a command's calls of a kind
 LIMIT = 60                              # seconds: it hangs
 BUILT = []
 
