@@ -55,13 +55,14 @@ char *temporary(Arena *arena, Diag *diag, const char *out, const char *suffix,
 		const void *data, size_t n)
 {
 	char *path = arena_printf(arena, "%s.XXXXXX%s", out, suffix);
-	int fd = mkostemps(path, (int)strlen(suffix), O_CLOEXEC);
 
+	cleanup_file(path);             /* before it exists: a signal may come at once */
+	int fd = mkostemps(path, (int)strlen(suffix), O_CLOEXEC);
 	if (fd < 0) {
 		not_written(diag, out, strerror(errno));
+		cleanup_forget(path);
 		return NULL;
 	}
-	cleanup_file(path);
 	bool ok = write_all(fd, data, n);
 	if (close(fd) != 0 || !ok) {
 		not_written(diag, out, strerror(errno));

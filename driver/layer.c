@@ -97,13 +97,14 @@ bool layer_load(const Job *job, Source *s, Layer *l)
 	if (!compile_variants(s, &l->variants, NULL))
 		return false;
 	l->m = l->variants.at[0];
+	cleanup_file(folder);           /* before it exists: a signal may come at once */
 	if (!mkdtemp(folder)) {
+		cleanup_forget(folder);
 		diag_error(job->diag, E_cannot_write, (Loc){.file = folder},
 			   "cannot create: %m");
 		return false;
 	}
 	const char *path = arena_printf(job->arena, "%s/layer.so", folder);
-	cleanup_file(folder);
 	cleanup_file(path);
 	int status = emit_apart(job, &l->variants, path);
 	bool ok = status == EXIT_OK && start(job, path, l);

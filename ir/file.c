@@ -138,13 +138,13 @@ static bool write_beside(Diag *d, const char *path, const char *target, mode_t m
 {
 	Arena *scratch = arena_new();
 	char *temp = arena_printf(scratch, "%s.XXXXXX", target);
-	int fd = mkostemp(temp, O_CLOEXEC);
 	bool ok = false;
 
+	cleanup_file(temp);             /* before it exists: a signal may come at once */
+	int fd = mkostemp(temp, O_CLOEXEC);
 	if (fd < 0) {
 		failed(d, path, "cannot create");
 	} else {
-		cleanup_file(temp);
 		ok = write_all(fd, data, n) && fchmod(fd, mode) == 0 && fsync(fd) == 0;
 		int why = errno;
 		ok = close(fd) == 0 && ok;
@@ -157,8 +157,8 @@ static bool write_beside(Diag *d, const char *path, const char *target, mode_t m
 			errno = why;
 			failed(d, path, "cannot write");
 		}
-		cleanup_forget(temp);
 	}
+	cleanup_forget(temp);
 	arena_free(scratch);
 	return ok;
 }
