@@ -312,7 +312,7 @@ static void put_session(Header *h)
 "void @_end(@_session *session);         /* NULL is allowed */\n");
 	header_put(h, h->m->states.n ? "/* Forgets what is remembered of earlier calls. */\n"
 			      : "/* This layer remembers nothing between calls. */\n");
-	header_put(h, "void @_reset(@_session *session);\n");
+	header_put(h, "void @_reset(@_session *session);       /* NULL is allowed */\n");
 }
 
 /* Pointers in a structure: what the runtime takes as an array of them. */

@@ -240,6 +240,26 @@ static bool agree(const Job *job, const char *file, int64_t rows, int64_t *token
 	return false;
 }
 
+/* Values of a type in a call: as doubles, and as compiled code takes them. */
+static double bytes_of(const Type *t, int64_t tokens)
+{
+	double rows = t->level == LV_TOKEN ? (double)tokens : 1;
+
+	return rows * (double)type_elems(t) * (double)(sizeof(double) + entry_bytes(t->dtype));
+}
+
+static bool call_fits(const Job *job, const Fn *fn, int64_t tokens)
+{
+	double bytes = 0;
+
+	for (int i = 0; i < fn->body->nargs; i++)
+		bytes += bytes_of(&fn->body->args[i]->type, tokens);
+	for (int i = 0; i < fn->nouts; i++)
+		bytes += bytes_of(&fn->outs[i], tokens);
+	return enough_memory(job, arena_printf(job->arena, "%jd token%s", (intmax_t)tokens,
+					       tokens == 1 ? "" : "s"), bytes);
+}
+
 bool inputs_make(const Job *job, const Module *m, Inputs *out)
 {
 	const Region *body = m->fns->body;
@@ -259,6 +279,11 @@ bool inputs_make(const Job *job, const Module *m, Inputs *out)
 				   "it has no input");
 			return false;
 		}
+		if (files[to]) {
+			diag_error(job->diag, E_unknown_input, (Loc){.file = file},
+				   "`%s` was given already", input_of(m, to).name);
+			return false;
+		}
 		files[to] = NEW(job->arena, Npy);
 		if (!read_input(job, file, body->args[to], files[to], &rows))
 			return false;
@@ -268,6 +293,8 @@ bool inputs_make(const Job *job, const Module *m, Inputs *out)
 	}
 	if (out->tokens < 0)
 		out->tokens = DEFAULT_TOKENS;
+	if (!call_fits(job, m->fns, out->tokens))
+		return false;
 	out->at = NEWN(job->arena, Input, (size_t)body->nargs + 1);
 	for (int i = 0; i < body->nargs; i++) {
 		out->at[i] = input_of(m, i);

@@ -158,16 +158,15 @@ static uint64_t free_memory(void)
 	return (uint64_t)kib * 1024;
 }
 
-/* Linux promises memory that it has not: asking first beats being killed. */
-static bool enough_memory(const Job *job, const moert_layer *l, bool twice)
+bool enough_memory(const Job *job, const char *what, double need)
 {
-	uint64_t need = weight_bytes(l) * (twice ? 2 : 1), have = free_memory();
+	double have = (double)free_memory();
 
-	if (!have || need < have - have / 16)
+	if (have == 0 || need < have - have / 16)
 		return true;
 	diag_error(job->diag, E_no_memory, (Loc){.file = job->opt->src},
-		   "its weights need %.1f GB of memory, %.1f GB are free", (double)need * 1e-9,
-		   (double)have * 1e-9);
+		   "%s need %.1f GB of memory, %.1f GB are free", what, need * 1e-9,
+		   have * 1e-9);
 	return false;
 }
 
@@ -216,7 +215,8 @@ bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 						s->moew));
 		return !error;
 	}
-	if (!enough_memory(job, l->layer, server->keep))
+	double bytes = (double)weight_bytes(l->layer) * (server->keep ? 2 : 1);
+	if (!enough_memory(job, "its weights", bytes))
 		return false;
 	server->progress = progress_new("packing weights", weight_bytes(l->layer), "B");
 	error = open_natural(l, server, &options, model);

@@ -126,6 +126,8 @@ bool   layer_open(const Job *, Source *, const Layer *, Server *, moert_model **
 void   layer_close(const Layer *, moert_model *);
 const char *layer_target(const Layer *, const moert_model *);   /* that was chosen */
 bool   layer_failed(const Job *, const char *what, int error, const char *why);
+/* Linux promises memory that it has not: asking first beats being killed. */
+bool   enough_memory(const Job *, const char *what, double bytes);
 /* The host's row, or an error that no target runs here. */
 const Target *need_target(const Job *);
 

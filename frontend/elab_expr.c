@@ -2,6 +2,7 @@
  * elab_expr: expressions, all but operators and subscripts. */
 #include "elab.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char *config_name(const Elab *e)
@@ -260,7 +261,7 @@ static Val eval_kind(Elab *e, const Node *n)
 {
 	switch (n->kind) {
 	case N_NAME:      return lookup(e, n);
-	case N_NUMBER:    return val_num(n->f);
+	case N_NUMBER:    return isnan(n->f) ? val_poison() : val_num(n->f);
 	case N_STRING:    return strchr(n->s, '{') ? interpolate(e, n->s, n->loc)
 						    : val_str(n->s);
 	case N_TRUE:      return val_bool(true);

@@ -90,15 +90,15 @@ static bool read_descr(Header *h)
 	const char *s = take_string(h);
 
 	if (!s)
-		return wrong(h, "a structured array; moec reads float32");
+		return wrong(h, "a structured array; moec reads float32 and int32");
 	h->npy->is_int = strcmp(s, "<i4") == 0;
 	if (h->npy->is_int || strcmp(s, "<f4") == 0)
 		return true;
 	for (size_t i = 0; i < COUNT(others); i++)
 		if (strcmp(others[i].descr, s) == 0)
-			return wrong(h, "%s ('%s'); moec reads float32", others[i].name,
+			return wrong(h, "%s ('%s'); moec reads float32 and int32", others[i].name,
 				     s);
-	return wrong(h, "the type '%.40s'; moec reads float32", s);
+	return wrong(h, "the type '%.40s'; moec reads float32 and int32", s);
 }
 
 static bool read_order(Header *h)

@@ -113,7 +113,7 @@ int     moert_run(moert_session *, const moert_args *);
 /* The layer that is call `number` of a model, alone; `of`: its name in the source. */
 int     moert_run_call(moert_session *, const char *of, int64_t number,
 		       const moert_args *);
-void    moert_reset(moert_session *);                   /* forget all states */
+void    moert_reset(moert_session *);                   /* forget all states; or NULL */
 /* Goes on with another model of the same layer, that is with other weights; states stay. */
 int     moert_use(moert_session *, moert_model *);
 void    moert_end(moert_session *);                     /* NULL is allowed */

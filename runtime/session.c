@@ -195,8 +195,9 @@ int moert_start_call(moert_session *s, int64_t number)
 
 void moert_reset(moert_session *s)
 {
+	if (!s)
+		return;
 	const moert_layer *l = s->model->layer;
-
 	for (int64_t i = 0; i < l->ncalls; i++)
 		if (s->calls_of[i])
 			moert_reset(s->calls_of[i]);

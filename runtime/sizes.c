@@ -93,6 +93,8 @@ int moert_options_read(const moert_options *from, moert_options *to)
 	if (from &&
 	    !moert_read_struct(to, sizeof *to, offsetof(moert_options, why), from))
 		return MOERT_ARGS;
+	if (to->flags & ~(uint64_t)(MOERT_MMAP | MOERT_TRUST))
+		return MOERT_ARGS;
 	if (!to->why_size)
 		to->why = NULL;
 	if (to->why)

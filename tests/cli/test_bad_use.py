@@ -211,6 +211,30 @@ def files_that_may_not_grow():
 
 
 @test
+def calls_larger_than_any_memory():
+    write("wide.moe", "layer wide {\n  input  x: f32[T, 262144]\n  output silu(x)\n}\n")
+    said = refused(["run", "wide.moe", "--tokens", "2147483647"])
+    assert said.startswith("wide.moe: error: 2147483647 tokens need 13510798"), said
+
+
+@test
+def an_input_is_given_once():
+    source()
+    np.save("x", np.ones((5, 4), np.float32))
+    for second in ("x=x.npy", "x.npy"):
+        refused(["run", "tiny.moe", "--input", "x.npy", "--input", second],
+                "x.npy: error: `x` was given already\n")
+
+
+@test
+def a_number_that_is_none_is_said_once():
+    for number in ("99999999999999999999", "0x10", "1e999"):
+        write("wrong.moe", LAYER.replace("relu_ffn(3)", f"relu_ffn({number})"))
+        said = refused(["run", "wrong.moe"])
+        assert said.count(": error: ") == 1 and "wrong.moe:3:" in said, said
+
+
+@test
 def memory_that_is_not_given():
     source()
     for tokens in ("2147483647", "100000000"):

@@ -348,6 +348,9 @@ static void test_open(void)
 	l.needs = "a-feature-that-no-cpu-has";
 	CHECK(moert_open_memory(&l, natural, matrix, &o, &m) == MOERT_CPU && !m);
 	SAME_TEXT(why, "layer tiny needs a CPU with: a-feature-that-no-cpu-has");
+	o.flags = MOERT_MMAP | MOERT_TRUST << 1;
+	CHECK(moert_open_memory(&layer, natural, matrix, &o, &m) == MOERT_ARGS);
+	o.flags = 0;
 	o.size = 3;
 	CHECK(moert_open_memory(&layer, natural, matrix, &o, &m) == MOERT_ARGS);
 	CHECK(moert_open_memory(&layer, natural, matrix, NULL, &m) == 0);
@@ -358,6 +361,7 @@ static void test_open(void)
 	moert_close(m);
 	moert_close(NULL);
 	moert_end(NULL);
+	moert_reset(NULL);
 }
 
 SUITE("run", {"threads", test_threads}, {"many tokens", test_many},
