@@ -141,6 +141,19 @@ def no_output_is_left_behind_by_failures():
 
 
 @test
+def losses_of_no_tokens_are_zero():
+    src = write("noisy.moe", """layer noisy {
+  input   x: f32[T, 8]
+  experts 4 of relu_ffn(8)
+  route   noisy_topk(2)
+  loss    route.importance
+}
+""")
+    for how in ("--reference", "--check"):  # importance divides by a mean of nothing
+        assert summary(moec("run", src, "--tokens", 0, how))["loss"] == "0", how
+
+
+@test
 def further_inputs_by_name():
     src = write("hash.moe", """layer by_id {
   input   x: f32[T, 16]
