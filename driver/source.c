@@ -122,12 +122,12 @@ static bool read_config(Source *s, const char *folder)
 static bool find_tensor(void *ctx, const char *name, FeTensor *tensor)
 {
 	Source *s = ctx;
-	bool bad = false;
-	const TensorInfo *t = checkpoint_find(s->checkpoint, s->job->diag, name, &bad);
+	const TensorInfo *t = checkpoint_find(s->checkpoint, s->job->diag, name,
+					      &tensor->bad);
 
 	if (!t || t->rank > MAX_RANK)
 		return false;
-	*tensor = (FeTensor){t->dtype, t->value != NULL, t->rank, {0}};
+	*tensor = (FeTensor){.dtype = t->dtype, .expanded = t->value, .rank = t->rank};
 	memcpy(tensor->dims, t->dims, sizeof tensor->dims);
 	return true;
 }

@@ -98,7 +98,9 @@ Value *layout_tensor(Elab *e, const char *name, Loc loc)
 	const char *full =
 	    arena_printf(e->a, "%s%s%s", l->prefix, l->layout_prefix, name);
 	if (!t || !t->find(t->ctx, full, &tensor)) {
-		if (e->probe)
+		if (tensor.bad)
+			e->fatal = true;        /* what follows would only be its echo */
+		else if (e->probe)
 			e->absent = true;
 		else
 			say_missing(e, full, loc);

@@ -11,12 +11,13 @@
 typedef struct {
 	Dtype   dtype;                  /* DT_COUNT: of a type that is not read */
 	bool    expanded;               /* stored smaller, read as dtype */
+	bool    bad;
 	int     rank;
 	int64_t dims[8];
 } FeTensor;
 typedef struct FeTensors {
 	void *ctx;
-	/* false: no such tensor */
+	/* false: no such tensor, or (bad is set) its file is damaged, which was said */
 	bool (*find)(void *ctx, const char *name, FeTensor *);
 	int  nfiles;                    /* for messages: "in the 4 files" */
 	const char *(*near)(void *ctx, const char *name);       /* like it; NULL: nobody knows */

@@ -3,10 +3,11 @@
 # is refused.
 import json
 import os
+import subprocess
 
 import numpy as np
 
-from cli import main, moec, summary, test
+from cli import MOEC, main, moec, summary, test
 from families import (agrees, deepseek, deepseek_layer, imports, matrices, model, normal,
                       routed, softmax, swiglu, tokens, top)
 from tensors import as_bf16, bf16
@@ -200,6 +201,22 @@ def keys_without_a_bearing():
             for more in ({}, {"rope_theta": 1e6, "num_key_value_heads": 4, "use_cache": True,
                               "attention_bias": True, "sliding_window": 64})]
     assert sums[0] == sums[1]
+
+
+@test
+def a_shard_that_cannot_be_read_is_one_message():
+    w = {f"model.layers.0.block_sparse_moe.experts.{e}.{n}.weight": normal(*shape)
+         for e in range(3) for n, shape in (("w1", (5, 8)), ("w2", (8, 5)), ("w3", (5, 8)))}
+    w["model.layers.0.block_sparse_moe.gate.weight"] = normal(3, 8)
+    folder = model({"model_type": "mixtral", "num_hidden_layers": 1, "hidden_size": 8,
+                    "intermediate_size": 5, "num_local_experts": 3,
+                    "num_experts_per_tok": 2}, w, shards=3)
+    moec("run", folder)
+    for harm in (lambda f: os.truncate(f, 7), os.unlink):
+        harm(f"{folder}/model-00002-of-00003.safetensors")
+        p = subprocess.run([MOEC, "run", folder], capture_output=True, text=True, timeout=60)
+        assert p.returncode == 1 and p.stderr.count(": error: ") == 1, p.stderr
+        assert p.stderr.startswith(f"{folder}/model-00002-of-00003"), p.stderr
 
 
 main()
