@@ -17,18 +17,6 @@ void interpretable(const Job *job, Module *m)
 		run_passes(m, &ctx, &options);
 }
 
-/* As the compiled library has it, whatever their means over no tokens would be. */
-static void no_losses(Outcome *out)
-{
-	for (int i = 0; i < out->nlosses; i++) {
-		Output *l = &out->losses[i];
-		for (int64_t j = 0; j < l->n; j++)
-			l->v[j] = 0;
-		for (int64_t j = 0; l->err && j < l->n; j++)
-			l->err[j] = 0;
-	}
-}
-
 bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
 		     WeightSource *weights, const Outcome *given, bool bounds,
 		     Outcome *out)
@@ -63,7 +51,5 @@ bool run_interpreter(const Job *job, const Module *m, const Inputs *in,
 		const char *name = m->fns->out_names ? m->fns->out_names[i] : NULL;
 		out->outs[i] = (Output){name, t->type, t->rows, t->n, t->v, t->err};
 	}
-	if (in->tokens == 0)
-		no_losses(out);
 	return true;
 }

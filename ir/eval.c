@@ -105,8 +105,10 @@ static void result_add(Eval *ev, Tensor *all, const Tensor *part, bool loss,
 	const int64_t *number = part->type.level == LV_TOKEN ? ev->ctx->origin
 			      : part->type.level == LV_SEQ   ? ev->ctx->seq_id : NULL;
 
-	if (ev->ctx->tokens == 0 && ev->call->tokens > 0 && part->type.level == LV_ONCE)
-		return;                 /* an empty sequence is no group */
+	/* an empty sequence is no group; no tokens have no loss, whatever their mean would be */
+	if (ev->ctx->tokens == 0 && part->type.level == LV_ONCE &&
+	    (loss || ev->call->tokens > 0))
+		return;
 	if (part->err && !all->err)
 		all->err = NEWN(ev->arena, double, (size_t)all->n);
 	for (int64_t i = 0; i < part->n; i++) {
@@ -161,14 +163,13 @@ static void run_group(Eval *ev, const Fn *fn, const Ctx *call, const Ctx *group,
 	eval_free(ev, outs);
 }
 
-/* Sequences with tokens; where none has any, all. */
 static int64_t filled_sequences(const Ctx *call)
 {
 	int64_t n = 0;
 
 	for (int64_t t = 0; t < call->tokens; t++)
 		n += t == 0 || call->seq[t] != call->seq[t - 1];
-	return n ? n : call->nseq;
+	return n;
 }
 
 /* Group `i`, which begins where `last` ended.  Sequences without tokens are groups of their
@@ -196,7 +197,7 @@ static void run_groups(Eval *ev, const Fn *fn, const Ctx *call)
 
 	if (size > 0)
 		n = MAX(1, call->tokens / size + (call->tokens % size != 0));
-	double weight = 1.0 / (double)(size > 0 ? n : filled_sequences(call));
+	double weight = 1.0 / (double)MAX(1, size > 0 ? n : filled_sequences(call));
 	for (int64_t i = 0; i < n; i++) {
 		g = next_group(call, size, i, g);
 		Ctx group = ctx_group(ev, call, g);
