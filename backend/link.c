@@ -40,17 +40,6 @@ const char *library_place(Arena *arena, Diag *diag, const char *out)
 	return place;
 }
 
-static bool write_all(int fd, const char *data, size_t n)
-{
-	for (size_t at = 0; at < n;) {
-		ssize_t wrote = write(fd, data + at, n - at);
-		if (wrote < 0 && errno != EINTR)
-			return false;
-		at += wrote < 0 ? 0 : (size_t)wrote;
-	}
-	return true;
-}
-
 char *temporary(Arena *arena, Diag *diag, const char *out, const char *suffix,
 		const void *data, size_t n)
 {
@@ -63,7 +52,7 @@ char *temporary(Arena *arena, Diag *diag, const char *out, const char *suffix,
 		cleanup_forget(path);
 		return NULL;
 	}
-	bool ok = write_all(fd, data, n);
+	bool ok = file_put(fd, data, n);
 	if (close(fd) != 0 || !ok) {
 		not_written(diag, out, strerror(errno));
 		temporary_end(path);

@@ -48,15 +48,9 @@ const char *foreign_lacks(Arena *a, const Target *t)
 static bool write_runner(const Machine *m, const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
-	size_t done = 0;
+	bool ok = fd >= 0 && file_put(fd, m->runner.data, m->runner.size);
 
-	while (fd >= 0 && done < m->runner.size) {
-		ssize_t n = write(fd, m->runner.data + done, m->runner.size - done);
-		if (n < 0 && errno != EINTR)
-			break;
-		done += n < 0 ? 0 : (size_t)n;
-	}
-	return fd >= 0 && close(fd) == 0 && done == m->runner.size;
+	return fd >= 0 && close(fd) == 0 && ok;
 }
 
 static int spawn(Foreign *f, char *const *argv, int theirs)

@@ -119,6 +119,8 @@ char *file_read(Arena *, Diag *, const char *path, size_t limit, size_t *n);
 char *file_text(Arena *, Diag *, const char *path, size_t limit);
 /* Writes beside the target and renames; nothing is left behind on failure. */
 bool  file_write(Diag *, const char *path, const void *data, size_t n);
+/* All of it into an open file, whatever signals come; false: errno says why. */
+bool  file_put(int fd, const void *data, size_t n);
 
 /* cleanup.c: a file or an empty folder that is removed when a signal or exit() ends the
  * process; the name must stay valid until it is forgotten.  Folders before their files. */

@@ -91,7 +91,7 @@ char *file_text(Arena *arena, Diag *d, const char *path, size_t limit)
 	return NULL;
 }
 
-static bool write_all(int fd, const void *data, size_t n)
+bool file_put(int fd, const void *data, size_t n)
 {
 	const char *at = data;
 
@@ -116,7 +116,7 @@ static bool write_through(Diag *d, const char *path, const void *data, size_t n)
 
 	if (fd < 0)
 		return failed(d, path, "cannot open for writing");
-	bool ok = write_all(fd, data, n);
+	bool ok = file_put(fd, data, n);
 	if (!ok)
 		failed(d, path, "cannot write");
 	if (close(fd) != 0 && ok)
@@ -145,7 +145,7 @@ static bool write_beside(Diag *d, const char *path, const char *target, mode_t m
 	if (fd < 0) {
 		failed(d, path, "cannot create");
 	} else {
-		ok = write_all(fd, data, n) && fchmod(fd, mode) == 0 && fsync(fd) == 0;
+		ok = file_put(fd, data, n) && fchmod(fd, mode) == 0 && fsync(fd) == 0;
 		int why = errno;
 		ok = close(fd) == 0 && ok;
 		if (ok && rename(temp, target) != 0) {
