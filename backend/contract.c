@@ -180,7 +180,7 @@ void emit_contract(Emit *e, const Op *kernel, Step *step)
 	step->over.range = c.range;
 	step->weight = emit_weight_of(e, c.linears.at[0]->args[1]->def);
 	step->panels = (c.n + c.cols - 1) / c.cols;
-	step->panel_bytes = steps * c.vectors * e->lanes * c.dot->kpack * memory_bytes(c.bt);
+	step->panel_bytes = steps * c.vectors * e->lanes * c.dot->kpack * entry_bytes(c.bt);
 	step->width = c.streams * c.cols;
 	step->k = c.k;
 	step->kblock = c.kblock;

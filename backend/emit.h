@@ -70,7 +70,6 @@ Lanes emit_ew(Emit *, const Op *, const Lanes *args);
 Lanes emit_convert(Emit *, Lanes, Dtype to);    /* value kept as far as `to` can */
 Lanes emit_lanes_const(Emit *, Dtype, double, int lanes);
 Ty    memory_type(Emit *, Dtype, int lanes);    /* as it lies in a buffer */
-int   memory_bytes(Dtype);                      /* of one entry in a buffer */
 Lanes from_memory(Emit *, Dtype, Val loaded);
 Val   to_memory(Emit *, Lanes);
 /* entries at `at`; mask NULL: all lanes */

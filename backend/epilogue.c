@@ -38,7 +38,7 @@ static Lanes load_operand(Epilogue *ep, const Type *t, Val at)
 	if (elems != ep->c->n)
 		ice("an epilogue reads %lld entries of %lld columns", (long long)elems,
 		    (long long)ep->c->n);
-	at = ll_at(l, at, ll_mul(l, ep->column, ll_i64(l, memory_bytes(t->dtype))));
+	at = ll_at(l, at, ll_mul(l, ep->column, ll_i64(l, entry_bytes(t->dtype))));
 	return emit_load_lanes(e, t->dtype, at, e->lanes, ep->mask);
 }
 
@@ -65,7 +65,7 @@ static Lanes dispatched(Epilogue *ep, const Op *op)
 	Val at = emit_view_row(c->e, ep->call, emit_buffer_of(c->e, op->args[0]), ep->token);
 
 	if (attr_get_int(op, "slot", 0)) {
-		int64_t bytes = type_elems(t) * memory_bytes(t->dtype);
+		int64_t bytes = type_elems(t) * entry_bytes(t->dtype);
 		at = ll_at(l, at, ll_mul(l, epilogue_slot(c, ep->call, ep->row), ll_i64(l, bytes)));
 	}
 	return load_operand(ep, t, at);
@@ -162,7 +162,7 @@ static void store_columns(Epilogue *ep, const Value *v, int buffer)
 
 	if (type_elems(&v->type) != ep->c->n)
 		ice("a contraction yields a value that is not of its columns");
-	at = ll_at(l, at, ll_mul(l, ep->column, ll_i64(l, memory_bytes(v->type.dtype))));
+	at = ll_at(l, at, ll_mul(l, ep->column, ll_i64(l, entry_bytes(v->type.dtype))));
 	emit_store_lanes(e, epilogue_operand(ep, v), at, ep->mask);
 }
 
@@ -191,7 +191,7 @@ static void add_to_sink(Epilogue *ep, int g)
 			     (int64_t)g * lanes * 4);
 	const Value *gates = c->combine->args[1];
 	Val gate = emit_view_row(c->e, ep->call, emit_buffer_of(c->e, gates), ep->token);
-	int bytes = memory_bytes(gates->type.dtype);
+	int bytes = entry_bytes(gates->type.dtype);
 
 	gate = ll_at(l, gate, ll_mul(l, epilogue_slot(c, ep->call, ep->row), ll_i64(l, bytes)));
 	Lanes w = emit_convert(c->e, emit_load_lanes(c->e, gates->type.dtype, gate, 1, NULL),

@@ -11,11 +11,6 @@ static bool stored(Dtype t)
 	return t == DT_bf16 || t == DT_f16;
 }
 
-int memory_bytes(Dtype t)
-{
-	return t == DT_bool ? 4 : dtype_info[t].bits / 8;
-}
-
 Ty memory_type(Emit *e, Dtype t, int lanes)
 {
 	Ll *l = &e->l;
@@ -92,7 +87,7 @@ Val to_memory(Emit *e, Lanes x)
 Lanes emit_load_lanes(Emit *e, Dtype t, Val at, int lanes, Val mask)
 {
 	Ty type = memory_type(e, t, lanes);
-	int align = memory_bytes(t);
+	int align = entry_bytes(t);
 
 	if (mask && lanes > 1)
 		return from_memory(e, t, ll_masked_load(&e->l, type, at, mask, align));
@@ -102,7 +97,7 @@ Lanes emit_load_lanes(Emit *e, Dtype t, Val at, int lanes, Val mask)
 void emit_store_lanes(Emit *e, Lanes x, Val at, Val mask)
 {
 	Val v = to_memory(e, x);
-	int align = memory_bytes(x.dtype);
+	int align = entry_bytes(x.dtype);
 
 	if (mask && ll_lanes(v) > 1)
 		ll_masked_store(&e->l, v, at, mask, align);

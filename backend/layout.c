@@ -9,7 +9,7 @@ static moert_weight plain(const Weight *w)
 
 	return (moert_weight){.dtype = t->dtype, .n = n, .k = 1, .nstreams = 1,
 			      .streams = (const char *const *)&w->param->name,
-			      .bytes = n * memory_bytes(t->dtype)};
+			      .bytes = n * entry_bytes(t->dtype)};
 }
 
 static moert_weight panels(const Panel *p)
@@ -21,7 +21,7 @@ static moert_weight panels(const Panel *p)
 			      .k = p->k, .nstreams = p->nstreams,
 			      .streams = (const char *const *)p->streams,
 			      .bytes = panels * steps * p->kpack * p->cols * p->nstreams *
-				       memory_bytes(p->dtype)};
+				       entry_bytes(p->dtype)};
 }
 
 moert_weight layout_weight(const Weight *w)

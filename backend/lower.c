@@ -267,7 +267,7 @@ static void emit_copy(Emit *e, const Twin *c)
 	Val row = t->level == LV_ONCE ? NULL : rows.i;
 	Val from = emit_view_row(e, call, c->from->id, row);
 	Val to = emit_view_row(e, call, c->to->id, row);
-	int64_t bytes = type_elems(t) * memory_bytes(t->dtype);
+	int64_t bytes = type_elems(t) * entry_bytes(t->dtype);
 	LLVMBuildMemCpy(l->b, to, 1, from, 1, ll_i64(l, bytes));
 	ll_end_for(l, &rows);
 	LLVMBuildRetVoid(l->b);

@@ -15,7 +15,7 @@ void map_bind(MapFn *m, const Value *v, Place place)
 Place map_scratch(MapFn *m, Dtype t, int64_t elems)
 {
 	int64_t whole = (elems + m->e->lanes - 1) / m->e->lanes * m->e->lanes;
-	int64_t bytes = (whole * memory_bytes(t) + 63) / 64 * 64;
+	int64_t bytes = (whole * entry_bytes(t) + 63) / 64 * 64;
 	Place p = {AT_MEMORY, .at = ll_at_const(&m->e->l, m->scratch, m->used), .padded = true};
 
 	m->used += bytes;
@@ -52,7 +52,7 @@ Place map_place(MapFn *m, const Value *v)
 static Val entry(MapFn *m, Place p, Dtype t, Val index)
 {
 	Ll *l = &m->e->l;
-	return ll_at(l, p.at, ll_mul(l, index, ll_i64(l, memory_bytes(t))));
+	return ll_at(l, p.at, ll_mul(l, index, ll_i64(l, entry_bytes(t))));
 }
 
 Lanes map_load(MapFn *m, Place p, Dtype t, Val index, int lanes, Val mask)

@@ -119,7 +119,7 @@ static void row_dispatch(MapFn *m, const Op *op)
 	if (attr_get_int(op, "slot", 0)) {
 		Val slots = emit_rows_field(e, m->call, m->range, offsetof(moert_rows, slot));
 		Val slot = emit_list_entry(e, slots, m->row);
-		int64_t bytes = type_elems(t) * memory_bytes(t->dtype);
+		int64_t bytes = type_elems(t) * entry_bytes(t->dtype);
 		at = ll_at(l, at, ll_mul(l, slot, ll_i64(l, bytes)));
 	}
 	Place p = {AT_MEMORY, .at = at};

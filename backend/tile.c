@@ -40,7 +40,7 @@ static void load_rows(Tile *t)
 	Contract *c = t->c;
 	Ll *l = t->l;
 	Val k0 = ll_field(l, l->i64, t->task, offsetof(moert_task, k0));
-	Val skip = ll_mul(l, k0, ll_i64(l, memory_bytes(c->at)));
+	Val skip = ll_mul(l, k0, ll_i64(l, entry_bytes(c->at)));
 	Val first = ll_field(l, l->ptr, t->view, offsetof(moert_view, at));
 	Val stride = ll_field(l, l->i64, t->view, offsetof(moert_view, stride));
 
@@ -53,7 +53,7 @@ static void load_rows(Tile *t)
 		Val at = c->a->type.level == LV_ONCE ? first
 						     : ll_at(l, first, ll_mul(l, row, stride));
 		if (slot)
-			at = ll_at(l, at, ll_mul(l, slot, ll_i64(l, c->k * memory_bytes(c->at))));
+			at = ll_at(l, at, ll_mul(l, slot, ll_i64(l, c->k * entry_bytes(c->at))));
 		t->a[i] = c->kblock ? ll_at(l, at, skip) : at;
 	}
 	t->panel = ll_field(l, l->ptr, t->task, offsetof(moert_task, panel));
@@ -133,7 +133,7 @@ static Val half_of(Ll *l, Val pairs, int j)
 static Val left_entry(Tile *t, Val at, int j)
 {
 	Contract *c = t->c;
-	Val here = ll_at_const(t->l, at, (int64_t)j * memory_bytes(c->at));
+	Val here = ll_at_const(t->l, at, (int64_t)j * entry_bytes(c->at));
 
 	return ll_splat(t->l, emit_load_lanes(c->e, c->at, here, 1, NULL).v, c->e->lanes);
 }
@@ -172,7 +172,7 @@ static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
 	int lanes = c->e->lanes, kpack = c->dot->kpack;
 	bool fma = strcmp(c->dot->how, "fma") == 0;
 	int entries = last_only || !fma ? 1 : kpack;
-	int64_t bytes = (int64_t)lanes * kpack * memory_bytes(c->bt);
+	int64_t bytes = (int64_t)lanes * kpack * entry_bytes(c->bt);
 	Val panel = ll_at(l, t->panel, b_at), w[MAX_TILE_VECTORS], row[MAX_TILE_ROWS];
 
 	for (int i = 0; i < t->rows; i++)
@@ -218,7 +218,7 @@ static void emit_rounds(Tile *t, Val first, Val until, int unroll, Val ahead)
 {
 	Contract *c = t->c;
 	Ll *l = t->l;
-	int64_t a_bytes = (int64_t)c->dot->kpack * memory_bytes(c->at);
+	int64_t a_bytes = (int64_t)c->dot->kpack * entry_bytes(c->at);
 	Loop loop = ll_for(l, first, until, unroll, "k");
 
 	for (int u = 0; u < unroll; u++) {
@@ -274,7 +274,7 @@ static void emit_sum(Tile *t)
 	ll_branch(l, c->kblock ? LLVMBuildICmp(l->b, LLVMIntEQ, k1, ll_i64(l, c->k), "")
 			       : LLVMConstInt(l->i1, 1, 0), odd, done);
 	ll_here(l, odd);
-	emit_step(t, ll_mul(l, steps, ll_i64(l, kpack * memory_bytes(c->at))),
+	emit_step(t, ll_mul(l, steps, ll_i64(l, kpack * entry_bytes(c->at))),
 		  ll_mul(l, steps, ll_i64(l, t->step_bytes)), true);
 	ll_goto(l, done);
 }
@@ -328,7 +328,7 @@ static Val tile_function(Contract *c, int rows, bool far, const char *name)
 		  .vec = ll_vec(l->f32, c->e->lanes)};
 
 	ll_attr(l, fn, OF_FUNCTION, "noinline", 0);
-	t.step_bytes = (int64_t)c->vectors * c->e->lanes * c->dot->kpack * memory_bytes(c->bt);
+	t.step_bytes = (int64_t)c->vectors * c->e->lanes * c->dot->kpack * entry_bytes(c->bt);
 	load_rows(&t);
 	start_accumulators(&t);
 	emit_sum(&t);

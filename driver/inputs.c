@@ -8,21 +8,6 @@
 
 enum { DEFAULT_TOKENS = 16, BLOCK = 4096 };
 
-size_t entry_bytes(Dtype t)
-{
-	return t == DT_bool ? 4 : (size_t)dtype_info[t].bits / 8;
-}
-
-void entries_store(Dtype t, const double *v, int64_t n, void *to)
-{
-	store_doubles(t == DT_bool ? DT_i32 : t, v, n, to);
-}
-
-void entries_load(Dtype t, const void *from, int64_t n, double *to)
-{
-	load_doubles(t == DT_bool ? DT_i32 : t, from, n, to);
-}
-
 static bool is_float(Dtype t)
 {
 	return t == DT_f32 || t == DT_f64 || t == DT_bf16 || t == DT_f16;

@@ -147,9 +147,6 @@ typedef struct {
 Input  input_of(const Module *, int argument);  /* its name and type alone; an integer's
 						   axis is what it chooses from, or 0 */
 bool   inputs_make(const Job *, const Module *, Inputs *);
-size_t entry_bytes(Dtype);              /* in the arrays of a call: a bool takes four */
-void   entries_store(Dtype, const double *, int64_t n, void *to);
-void   entries_load(Dtype, const void *, int64_t n, double *to);
 /* Entries of `stream` first .. first+n-1: N(0,1), or choices along an axis. */
 void   random_entries(const Type *, uint64_t seed, uint64_t stream, int64_t first,
 		      int64_t n, double *to);

@@ -83,15 +83,10 @@ int foreign_open_memory(Foreign *f, moert_weight_fn *give, void *ctx,
 
 typedef struct { const void *at; int64_t bytes; } Array;
 
-static int64_t row_bytes(const moert_buf *b)
-{
-	return b->elems * (b->dtype == DT_bool ? 4 : dtype_info[b->dtype].bits / 8);
-}
-
 /* `stride` 0: dense */
 static Array array_of(const moert_buf *b, const moert_args *a, const void *at, int64_t stride)
 {
-	int64_t row = row_bytes(b);
+	int64_t row = b->elems * entry_bytes((Dtype)b->dtype);
 	int64_t rows = b->level == MOERT_TOKEN ? a->tokens
 		       : b->level == MOERT_SEQ ? MAX(a->nseq, 1) : 1;
 

@@ -171,3 +171,13 @@ void store_doubles(Dtype dtype, const double *from, int64_t n, void *to)
 	}
 #undef STORE
 }
+
+void entries_load(Dtype dtype, const void *from, int64_t n, double *to)
+{
+	load_doubles(dtype == DT_bool ? DT_i32 : dtype, from, n, to);
+}
+
+void entries_store(Dtype dtype, const double *from, int64_t n, void *to)
+{
+	store_doubles(dtype == DT_bool ? DT_i32 : dtype, from, n, to);
+}

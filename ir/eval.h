@@ -113,6 +113,9 @@ double e4m3_value(unsigned byte), e5m2_value(unsigned byte), e8m0_value(unsigned
 double fp4_value(unsigned code);
 void   load_doubles(Dtype, const void *from, int64_t n, double *to);
 void   store_doubles(Dtype, const double *from, int64_t n, void *to);
+/* The same of a call's arrays, in which a bool is an i32. */
+void   entries_load(Dtype, const void *from, int64_t n, double *to);
+void   entries_store(Dtype, const double *from, int64_t n, void *to);
 double round_to(Dtype, double);
 
 /* eval_panel.c: where column c, step k of stream s lies in its packed block, and the

@@ -72,6 +72,7 @@ typedef struct {
 	const char *meaning;
 } DtypeInfo;
 extern const DtypeInfo dtype_info[DT_COUNT];
+int entry_bytes(Dtype);         /* in buffers and in a call's arrays: a bool takes four */
 
 /* Attributes: {k=8, over=tokens, name="router", fns=[@f, @g], start=[0, 1], scale=0x1p-1} */
 typedef enum { AT_INT, AT_FLOAT, AT_STR, AT_WORD, AT_INTS, AT_FLOATS, AT_STRS, AT_FNS } AttrKind;

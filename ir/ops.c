@@ -15,3 +15,8 @@ const DtypeInfo dtype_info[DT_COUNT] = {
 #include "dtypes.def"
 #undef DTYPE
 };
+
+int entry_bytes(Dtype t)
+{
+	return t == DT_bool ? 4 : dtype_info[t].bits / 8;
+}

@@ -7,16 +7,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-size_t entry_bytes(Dtype t)
-{
-	return t == DT_bool ? 4 : (size_t)dtype_info[t].bits / 8;
-}
-
-void entries_load(Dtype t, const void *from, int64_t n, double *to)
-{
-	load_doubles(t == DT_bool ? DT_i32 : t, from, n, to);
-}
-
 void *guarded(Pages *p, size_t bytes)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -196,6 +186,6 @@ void input_make(Arena *arena, const Value *arg, const Program *p, int number, Ge
 	if (!whole)
 		shape_data(p, in);
 	in->raw = arena_alloc(arena, (size_t)in->n * entry_bytes(t->dtype) + 1);
-	store_doubles(t->dtype == DT_bool ? DT_i32 : t->dtype, in->v, in->n, in->raw);
+	entries_store(t->dtype, in->v, in->n, in->raw);
 	entries_load(t->dtype, in->raw, in->n, in->v);
 }

@@ -35,8 +35,6 @@ typedef struct {
 	double *v;
 	void   *raw;
 } GenInput;
-size_t entry_bytes(Dtype);              /* in the arrays of a call */
-void   entries_load(Dtype, const void *from, int64_t n, double *to);
 void   input_make(Arena *, const Value *arg, const Program *, int number, GenInput *);
 
 #endif
