@@ -117,7 +117,7 @@ static void make_outputs(const Runner *r, Arena *a, Calls *c)
 			c->outputs[n++] = arena_array(a, rows * (size_t)b->elems,
 						      entry_bytes((Dtype)b->dtype));
 	}
-	c->expert_rows = NEWN(a, int64_t, (size_t)expert_row_count(l) + 1);
+	c->expert_rows = NEWN(a, int64_t, (size_t)moert_rows_before(l, l->nsteps) + 1);
 	c->args = (moert_args){.size = sizeof c->args, .tokens = c->tokens,
 			       .y = c->outputs[0], .outputs = c->outputs + 1,
 			       .inputs = c->inputs, .expert_rows = c->expert_rows};

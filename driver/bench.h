@@ -31,7 +31,6 @@ bool bench_json(const Job *, const Bench *);
  * moert_args) */
 void    call_cost(const moert_layer *, int64_t tokens, const int64_t *expert_rows,
 		  double *bytes, double *flops);
-int64_t expert_row_count(const moert_layer *);
 double stored_bytes(const moert_layer *);
 /* The type that most weights have. */
 Dtype  weights_dtype(const moert_layer *);

@@ -37,31 +37,14 @@ Dtype weights_dtype(const moert_layer *l)
 	return (Dtype)most;
 }
 
-int64_t expert_row_count(const moert_layer *l)
-{
-	int64_t n = 0;
-
-	for (int64_t i = 0; i < l->nsteps; i++)
-		if (l->steps[i].kind == MOERT_GROUP)
-			n += l->ranges[l->steps[i].range].count;
-	return n;
-}
-
 /* The rows of a range as they are in front of step `end`: those of the grouping before it. */
 static const int64_t *rows_of(const moert_layer *l, int64_t end, int64_t range,
 			      const int64_t *expert_rows)
 {
-	const int64_t *found = NULL;
-
-	for (int64_t i = 0; i < end; i++) {
-		const moert_step *st = &l->steps[i];
-		if (st->kind != MOERT_GROUP)
-			continue;
-		if (st->range == range)
-			found = expert_rows;
-		expert_rows += l->ranges[st->range].count;
-	}
-	return found;
+	while (end-- > 0)
+		if (l->steps[end].kind == MOERT_GROUP && l->steps[end].range == range)
+			return expert_rows + moert_rows_before(l, end);
+	return NULL;
 }
 
 void call_cost(const moert_layer *l, int64_t tokens, const int64_t *expert_rows,

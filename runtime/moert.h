@@ -98,6 +98,10 @@ typedef const void *moert_weight_fn(void *ctx, const moert_layer *, const char *
 /* The path of its weights; NULL: the model makes no call of that number. */
 const char *moert_path(const moert_layer *, int64_t number);
 
+/* Entries of expert_rows that belong to the steps in front of this one; of a layer's
+ * nsteps: all that there are. */
+int64_t moert_rows_before(const moert_layer *, int64_t step);
+
 /* model.c: path is a .moew file; options may be NULL.  On error *model is NULL. */
 int     moert_open(const moert_layer *, const char *path, const moert_options *,
 		   moert_model **);

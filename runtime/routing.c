@@ -88,8 +88,7 @@ void moert_report(const moert_session *s)
 	}
 }
 
-/* Entries of expert_rows in front of a step. */
-static int64_t rows_before(const moert_layer *l, int64_t step)
+int64_t moert_rows_before(const moert_layer *l, int64_t step)
 {
 	int64_t n = 0;
 
@@ -105,14 +104,14 @@ void moert_clear_rows(const moert_session *s)
 	int64_t *rows = s->args.expert_rows;
 
 	if (rows)
-		memset(rows, 0, (size_t)rows_before(l, l->nsteps) * sizeof *rows);
+		memset(rows, 0, (size_t)moert_rows_before(l, l->nsteps) * sizeof *rows);
 }
 
 void moert_count_rows(const moert_session *s, const moert_step *st)
 {
 	const moert_layer *l = s->model->layer;
 	const int64_t *start = s->rows[st->range].start;
-	int64_t *to = s->args.expert_rows + rows_before(l, st - l->steps);
+	int64_t *to = s->args.expert_rows + moert_rows_before(l, st - l->steps);
 
 	for (int64_t e = 0; e < l->ranges[st->range].count; e++)
 		to[e] += start[e + 1] - start[e];
