@@ -158,21 +158,27 @@ static int64_t get_count(Reader *r)
 	return r->ok ? n : 0;
 }
 
-static void read_weight(Reader *r, moert_weight *w)
+#define TEXT(field)  to->field = reader_text(r);
+#define WORD(field)  to->field = reader_word(r);
+#define TABLE(field) to->field = get_count(r);
+
+static void read_weight(Reader *r, moert_weight *to)
 {
-	w->name = reader_text(r);
-	w->range = reader_word(r);
-	w->dtype = reader_word(r);
-	w->cols = reader_word(r);
-	w->kpack = reader_word(r);
-	w->n = reader_word(r);
-	w->k = reader_word(r);
-	w->nstreams = get_count(r);
-	w->bytes = reader_word(r);
-	const char **names = NEWN(r->f->arena, const char *, (size_t)w->nstreams + 1);
-	for (int64_t s = 0; s < w->nstreams; s++)
+	WIRE_STORED(TEXT, WORD, TABLE)
+	const char **names = NEWN(r->f->arena, const char *, (size_t)to->nstreams + 1);
+	for (int64_t s = 0; s < to->nstreams; s++)
 		names[s] = reader_text(r);
-	w->streams = names;
+	to->streams = names;
+}
+
+static void read_buf(Reader *r, moert_buf *to)
+{
+	WIRE_BUF(TEXT, WORD)
+}
+
+static void read_range(Reader *r, moert_range *to)
+{
+	WIRE_RANGE(WORD)
 }
 
 static void read_tables(Reader *r, moert_layer *l)
@@ -182,51 +188,39 @@ static void read_tables(Reader *r, moert_layer *l)
 	moert_weight *weights = NEWN(a, moert_weight, (size_t)l->nweights + 1);
 	moert_range *ranges = NEWN(a, moert_range, (size_t)l->nranges + 1);
 
-	for (int64_t i = 0; i < l->nbufs; i++) {
-		bufs[i].name = reader_text(r);
-		bufs[i].role = reader_word(r);
-		bufs[i].dtype = reader_word(r);
-		bufs[i].level = reader_word(r);
-		bufs[i].range = reader_word(r);
-		bufs[i].elems = reader_word(r);
-		bufs[i].given = reader_word(r);
-	}
+	for (int64_t i = 0; i < l->nbufs; i++)
+		read_buf(r, &bufs[i]);
 	for (int64_t i = 0; i < l->nweights; i++)
 		read_weight(r, &weights[i]);
-	for (int64_t i = 0; i < l->nranges; i++) {
-		ranges[i].first = reader_word(r);
-		ranges[i].count = reader_word(r);
-	}
+	for (int64_t i = 0; i < l->nranges; i++)
+		read_range(r, &ranges[i]);
 	l->bufs = bufs;
 	l->weights = weights;
 	l->ranges = ranges;
 }
 
+static void read_fields(Reader *r, moert_layer *to)
+{
+	WIRE_LAYER(TEXT, WORD, TABLE)
+}
+
 static bool read_layer(Foreign *f, const char **why)
 {
 	Reader r = {f, true};
-	moert_layer *l = &f->layer;
 
 	*why = reader_text(&r);
 	if (r.ok && **why)
 		return false;
-	l->name = reader_text(&r);
-	l->target = reader_text(&r);
-	l->needs = reader_text(&r);
-	l->fingerprint = (uint64_t)reader_word(&r);
-	l->width = reader_word(&r);
-	l->experts = reader_word(&r);
-	l->picks = reader_word(&r);
-	l->group = reader_word(&r);
-	l->nbufs = get_count(&r);
-	l->nweights = get_count(&r);
-	l->nranges = get_count(&r);
-	l->ncalls = get_count(&r);
-	read_tables(&r, l);
+	read_fields(&r, &f->layer);
+	read_tables(&r, &f->layer);
 	if (!r.ok)
 		foreign_lost(f, why);
 	return r.ok;
 }
+
+#undef TEXT
+#undef WORD
+#undef TABLE
 
 Foreign *foreign_start(Arena *arena, Diag *diag, const Target *t, const char *library,
 		       const char *layer)

@@ -31,6 +31,20 @@ enum { WIRE_ARRAYS_READ = 6, WIRE_ARRAYS_WRITTEN = 4 };         /* before inputs
 enum { WIRE_MOST_ARRAYS = 1024 };                               /* of either kind */
 enum { WIRE_MOST_MODELS = 64 };                                 /* at a time */
 
+/* What is told of the layer: the fields that both ends go through in this order.  A TABLE is
+ * the length of one.  Steps stay over there. */
+#define WIRE_LAYER(TEXT, WORD, TABLE)                                              \
+	TEXT(name) TEXT(target) TEXT(needs) WORD(fingerprint)                      \
+	WORD(width) WORD(experts) WORD(picks) WORD(group)                          \
+	TABLE(nbufs) TABLE(nweights) TABLE(nranges) TABLE(ncalls)
+#define WIRE_BUF(TEXT, WORD)                                                       \
+	TEXT(name) WORD(role) WORD(dtype) WORD(level) WORD(range) WORD(elems) WORD(given)
+#define WIRE_STORED(TEXT, WORD, TABLE)                                             \
+	TEXT(name) WORD(range) WORD(dtype) WORD(cols) WORD(kpack) WORD(n) WORD(k)  \
+	TABLE(nstreams) WORD(bytes)
+#define WIRE_RANGE(WORD)                                                           \
+	WORD(first) WORD(count)
+
 static inline bool wire_write(int fd, const void *data, size_t n)
 {
 	for (size_t at = 0; at < n;) {

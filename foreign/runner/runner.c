@@ -13,7 +13,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { FD = 0, MOST_ARRAYS = WIRE_MOST_ARRAYS, TEXT = 4096 };
+enum { FD = 0, MOST_ARRAYS = WIRE_MOST_ARRAYS, LINE = 4096 };
 
 typedef struct {
 	int (*open)(const char *, const moert_options *, moert_model **);
@@ -54,7 +54,7 @@ static void put_text(const char *text)
 
 static void *symbol(void *handle, const char *layer, const char *what)
 {
-	char name[TEXT];
+	char name[LINE];
 
 	snprintf(name, sizeof name, "%s_%s", layer, what);
 	return dlsym(handle, name);
@@ -82,60 +82,39 @@ static bool load(library *l, const char *path, const char *layer)
 	return whole;
 }
 
-static void tell_buffers(const moert_layer *l)
+#define TEXT(field) put_text(of->field);
+#define WORD(field) put((int64_t)of->field);
+
+static void tell_buf(const moert_buf *of)
 {
-	for (int64_t i = 0; i < l->nbufs; i++) {
-		const moert_buf *b = &l->bufs[i];
-		put_text(b->name);
-		put(b->role);
-		put(b->dtype);
-		put(b->level);
-		put(b->range);
-		put(b->elems);
-		put(b->given);
-	}
+	WIRE_BUF(TEXT, WORD)
 }
 
-static void tell_weights(const moert_layer *l)
+static void tell_weight(const moert_weight *of)
 {
-	for (int64_t i = 0; i < l->nweights; i++) {
-		const moert_weight *w = &l->weights[i];
-		put_text(w->name);
-		put(w->range);
-		put(w->dtype);
-		put(w->cols);
-		put(w->kpack);
-		put(w->n);
-		put(w->k);
-		put(w->nstreams);
-		put(w->bytes);
-		for (int64_t s = 0; s < w->nstreams; s++)
-			put_text(w->streams[s]);
-	}
+	WIRE_STORED(TEXT, WORD, WORD)
+	for (int64_t s = 0; s < of->nstreams; s++)
+		put_text(of->streams[s]);
 }
 
-/* All of the descriptor but its steps, which only run here. */
-static void tell_layer(const moert_layer *l)
+static void tell_range(const moert_range *of)
 {
-	put_text(l->name);
-	put_text(l->target);
-	put_text(l->needs);
-	put((int64_t)l->fingerprint);
-	put(l->width);
-	put(l->experts);
-	put(l->picks);
-	put(l->group);
-	put(l->nbufs);
-	put(l->nweights);
-	put(l->nranges);
-	put(l->ncalls);
-	tell_buffers(l);
-	tell_weights(l);
-	for (int64_t i = 0; i < l->nranges; i++) {
-		put(l->ranges[i].first);
-		put(l->ranges[i].count);
-	}
+	WIRE_RANGE(WORD)
 }
+
+static void tell_layer(const moert_layer *of)
+{
+	WIRE_LAYER(TEXT, WORD, WORD)
+	for (int64_t i = 0; i < of->nbufs; i++)
+		tell_buf(&of->bufs[i]);
+	for (int64_t i = 0; i < of->nweights; i++)
+		tell_weight(&of->weights[i]);
+	for (int64_t i = 0; i < of->nranges; i++)
+		tell_range(&of->ranges[i]);
+}
+
+#undef TEXT
+#undef WORD
 
 /* ---- weights -------------------------------------------------------------------------- */
 
@@ -207,14 +186,14 @@ static moert_model **model_of(moert_model **models)
 static void open_layer(const library *l, bool from_file, moert_model **models)
 {
 	moert_model **model = free_model(models);
-	char why[TEXT] = "", path[TEXT];
+	char why[LINE] = "", path[LINE];
 	moert_options o = {.size = sizeof o, .why = why, .why_size = sizeof why};
 	int error;
 
 	if (from_file) {
 		o.flags = (uint64_t)word();
 		int64_t n = word();
-		must(n >= 0 && n < TEXT && wire_read(FD, path, (size_t)n));
+		must(n >= 0 && n < LINE && wire_read(FD, path, (size_t)n));
 		path[n] = '\0';
 		error = l->open(path, &o, model);
 	} else {
