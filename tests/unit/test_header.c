@@ -83,7 +83,8 @@ static const char *source_root(Arena *a)
 	return arena_printf(a, "%s/../..", dirname(arena_strdup(a, __FILE__)));
 }
 
-static Module *compiled(Arena *a, const char *file, const char *text, const char *layer)
+static Module *compiled_for(Arena *a, const char *target, const char *file, const char *text,
+			    const char *layer)
 {
 	Diag *diag = diag_new(a, stderr);
 	FeOptions fe = {.file = file, .text = text, .layer = layer, .losses = true};
@@ -95,10 +96,14 @@ static Module *compiled(Arena *a, const char *file, const char *text, const char
 	Module *m = fe.text ? fe_compile(a, diag, &fe) : NULL;
 	if (!m)
 		return NULL;
-	PassContext ctx = {.arena = a, .diag = diag,
-			   .target = target_find("x86-64-v4-bf16")};
+	PassContext ctx = {.arena = a, .diag = diag, .target = target_find(target)};
 	run_passes(m, &ctx, &(PassOptions){.verify = true});
 	return m;
+}
+
+static Module *compiled(Arena *a, const char *file, const char *text, const char *layer)
+{
+	return compiled_for(a, "x86-64-v4-bf16", file, text, layer);
 }
 
 /* ---- a folder with all headers, and programs that include them --------------------- */
@@ -308,5 +313,35 @@ static void test_words(void)
 	arena_free(a);
 }
 
+/* The texts above as headers, for two targets; MOEC_BLESS=1 rewrites them. */
+static void test_golden(void)
+{
+	for (size_t i = 0; i < COUNT(cases) && cases[i].text; i++) {
+		Arena *a = arena_new();
+		Diag *diag = diag_new(a, stderr);
+		const char *path = arena_printf(a, "%s/tests/golden/header/%s.h",
+						source_root(a), cases[i].name);
+		const Module *variants[2] = {
+			compiled(a, cases[i].file, cases[i].text, cases[i].layer),
+			compiled_for(a, "x86-64-v3", cases[i].file, cases[i].text,
+				     cases[i].layer),
+		};
+		Text t = text_new(a);
+		size_t n;
+
+		MUST(variants[0] && variants[1]);
+		backend_header(&t, variants, 2);
+		if (getenv("MOEC_BLESS")) {
+			MUST(file_write(diag, path, t.s, t.n));
+		} else {
+			char *expected = file_read(a, diag, path, 1 << 20, &n);
+			MUST(expected != NULL);
+			SAME_TEXT(t.s, expected);
+		}
+		arena_free(a);
+	}
+}
+
 SUITE("header", {"C99, C11, C17", test_c}, {"C++17", test_cpp},
-      {"the runtime's structures", test_same}, {"words of C", test_words})
+      {"the runtime's structures", test_same}, {"words of C", test_words},
+      {"golden", test_golden})
