@@ -45,7 +45,7 @@ typedef struct {
 } Work;
 
 /* One load a line is enough to bring it in. */
-static uint64_t read_chunk(const char *at)
+WRAPS static uint64_t read_chunk(const char *at)
 {
 	uint64_t sum = 0;
 
@@ -60,7 +60,7 @@ static uint64_t read_chunk(const char *at)
 	return sum;
 }
 
-static double read_some(const Work *w, size_t *chunk)
+WRAPS static double read_some(const Work *w, size_t *chunk)
 {
 	size_t chunks = w->probe->bytes / CHUNK;
 	uint64_t sum = 0;

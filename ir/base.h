@@ -14,6 +14,13 @@
 #define COUNT(a)    (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b)   ((a) < (b) ? (a) : (b))
 #define MAX(a, b)   ((a) > (b) ? (a) : (b))
+/* Where unsigned numbers are meant to wrap: hashes and random numbers.  Anywhere else
+ * scripts/sanitize.sh takes it for a mistake. */
+#ifdef __clang__
+#define WRAPS __attribute__((no_sanitize("unsigned-integer-overflow", "unsigned-shift-base")))
+#else
+#define WRAPS
+#endif
 
 /* arena.c: memory that is freed once, all together.  Never returns NULL: running out of
  * memory is reported and ends the program with status 1.  Memory comes zeroed. */

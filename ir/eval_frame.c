@@ -66,7 +66,7 @@ struct Plan {
 
 /* ---- map ---- */
 
-static int map_place(const Map *m, const void *key)
+WRAPS static int map_place(const Map *m, const void *key)
 {
 	uint64_t h = (uint64_t)(uintptr_t)key * 0x9E3779B97F4A7C15;
 	int i = (int)(h >> 40) & (m->cap - 1);

@@ -9,13 +9,13 @@
 
 static const uint64_t ODD = 0x9E3779B97F4A7C15, ODD2 = 0xD6E8FEB86659FD93;
 
-static uint64_t mix(uint64_t lane, uint64_t word)
+WRAPS static uint64_t mix(uint64_t lane, uint64_t word)
 {
 	lane = (lane ^ word) * ODD;
 	return lane << 29 | lane >> 35;
 }
 
-static uint64_t finish(uint64_t h)
+WRAPS static uint64_t finish(uint64_t h)
 {
 	h = (h ^ h >> 32) * ODD2;
 	h = (h ^ h >> 29) * ODD;

@@ -12,6 +12,13 @@
 #define MIN(a, b)  ((a) < (b) ? (a) : (b))
 #define MAX(a, b)  ((a) > (b) ? (a) : (b))
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
+/* Where unsigned numbers are meant to wrap: hashes and random numbers.  Anywhere else
+ * scripts/sanitize.sh takes it for a mistake. */
+#ifdef __clang__
+#define WRAPS __attribute__((no_sanitize("unsigned-integer-overflow", "unsigned-shift-base")))
+#else
+#define WRAPS
+#endif
 
 enum {
 #define DTYPE(name, bits, computed, st, meaning) MT_##name,

@@ -7,7 +7,7 @@
 
 #define PI 3.14159265358979323846
 
-void moert_philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2])
+WRAPS void moert_philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2])
 {
 	uint32_t a = ctr[0], b = ctr[1], c = ctr[2], d = ctr[3], k = key[0], l = key[1];
 

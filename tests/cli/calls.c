@@ -75,7 +75,7 @@ static int run_calls(stack_session *s, const Results *given, Results *r)
 		};
 		error = stack_moe_run(s, i, &a);
 		for (int j = 0; j < T * E; j++)
-			r->p[0][j] += p[0][j];
+			r->p[j / E][j % E] += p[j / E][j % E];
 	}
 	return error;
 }
@@ -97,7 +97,7 @@ static void check_rows(const Results *r)
 	for (int i = FIRST; i <= SECOND; i++) {
 		int64_t rows[E] = {0};
 		for (int j = 0; j < T * K; j++)
-			rows[r->picks[i][0][j]]++;
+			rows[r->picks[i][j / K][j % K]]++;
 		need(!memcmp(rows, r->rows[i], sizeof rows), "rows are not those picked");
 	}
 }
@@ -107,8 +107,9 @@ static void other_routing(const Results *from, Results *to)
 {
 	for (int i = FIRST; i <= SECOND; i++)
 		for (int j = 0; j < T * K; j++) {
-			to->picks[i][0][j] = (from->picks[i][0][j] + 1) % E;
-			to->gates[i][0][j] = 0.25f * (float)(1 + j % 3);
+			int t = j / K, k = j % K;
+			to->picks[i][t][k] = (from->picks[i][t][k] + 1) % E;
+			to->gates[i][t][k] = 0.25f * (float)(1 + j % 3);
 		}
 }
 

@@ -2,7 +2,7 @@
  * random: splitmix64, by which a seed decides everything. */
 #include "gen.h"
 
-uint64_t rng_next(Rng *rng)
+WRAPS uint64_t rng_next(Rng *rng)
 {
 	uint64_t z = rng->s += 0x9e3779b97f4a7c15u;
 

@@ -322,7 +322,7 @@ static void test_losses(void)
 	finish(p);
 }
 
-static uint32_t next_random(uint32_t *seed)
+WRAPS static uint32_t next_random(uint32_t *seed)
 {
 	*seed = *seed * 1664525 + 1013904223;
 	return *seed >> 8;

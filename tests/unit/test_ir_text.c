@@ -313,8 +313,8 @@ static void truncated_texts(void)
 
 	for (size_t f = 0; f < COUNT(files); f++) {
 		char *text = read_golden(a, files[f]);
-		for (size_t n = strlen(text); n-- > 0;) {
-			text[n] = '\0';
+		for (size_t n = strlen(text); n > 0; n--) {
+			text[n - 1] = '\0';
 			survives(text);
 		}
 	}

@@ -193,7 +193,7 @@ static const void *get_weight(WeightSource *source, const Param *p, int64_t expe
 			((int32_t *)at)[i] = (int32_t)((i * 7 + 3) % axis);
 	else
 		random_normals(p->type.dtype, at, 0, n, 1,
-			       name_hash(p->name) + (uint64_t)expert, 0.4);
+			       name_hash(p->name) + (uint64_t)(expert + 1), 0.4);
 	return at;
 }
 

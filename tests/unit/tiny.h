@@ -226,7 +226,7 @@ static const moert_layer layer = {
 /* A model that calls it twice; what else the model does is the same once more. */
 static const moert_layer_call two_calls[] = {{"tiny", &layer}, {"small", &layer}};
 
-static float weight_at(const char *name, int64_t expert, int64_t i)
+WRAPS static float weight_at(const char *name, int64_t expert, int64_t i)
 {
 	uint32_t h = (uint32_t)(expert + 2) * 7919u + (uint32_t)name[0] * 104729u +
 		     (uint32_t)i * 2654435761u;
