@@ -283,11 +283,11 @@ bool checkpoint_has(Checkpoint *c, const char *name)
 const TensorInfo *checkpoint_find(Checkpoint *c, Diag *d, const char *name, bool *bad)
 {
 	const Entry *e = c->index ? find_entry(c, name) : NULL;
-	Shard *s = &c->shards[e ? e->which : 0];
 
 	*bad = false;
 	if (c->index && !e)
 		return NULL;
+	Shard *s = &c->shards[e ? e->which : 0];
 	if (!open_shard(c, d, s)) {
 		*bad = true;
 		return NULL;
