@@ -255,8 +255,12 @@ static int check_entry(reader *r, const moert_layer *l, const moert_places *p,
 
 	if (!get_text(r, name) || !get_bytes(r, got, sizeof got))
 		return bad(r, "the table is cut short");
-	if (*base == UINT64_MAX)
-		*base = got[MOEW_OFFSET] - (uint64_t)moert_where(l, p, weight, copy);
+	if (*base == UINT64_MAX) {
+		uint64_t where = (uint64_t)moert_where(l, p, weight, copy);
+		if (got[MOEW_OFFSET] < where || got[MOEW_OFFSET] > r->header.table_at)
+			return bad(r, "a weight lies outside the file");
+		*base = got[MOEW_OFFSET] - where;
+	}
 	moew_entry(l, p, weight, copy, *base, want);
 	*sum = got[MOEW_CHECKSUM];
 	if (strcmp(name, l->weights[weight].name) != 0 ||
