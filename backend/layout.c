@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * layout: how a module's weights lie in memory and in files; no code is needed for that. */
 #include "emit.h"
+#include "../ir/names.h"
 
 static moert_weight plain(const Weight *w)
 {
@@ -51,7 +52,6 @@ static void derivation(Text *t, const Module *m, const char *name, int range)
 uint64_t layout_fingerprint(const Emit *e)
 {
 	Text t = text_new(e->arena);
-	uint64_t h = 14695981039346656037u;
 
 	text_printf(&t, "%s %lld\n", e->m->name, (long long)e->m->experts);
 	for (int i = 0; i < e->weights.n; i++) {
@@ -68,9 +68,7 @@ uint64_t layout_fingerprint(const Emit *e)
 		for (int64_t s = 0; s < l.nstreams; s++)
 			derivation(&t, e->m, l.streams[s], w->range);
 	}
-	for (size_t i = 0; i < t.n; i++)
-		h = (h ^ (unsigned char)t.s[i]) * 1099511628211u;
-	return h;
+	return hash_bytes(HASH_START, t.s, t.n);
 }
 
 const moert_layer *backend_layout(Arena *arena, Diag *diag, const Module *m,

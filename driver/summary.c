@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * summary: what a run says about itself. */
 #include "moec.h"
+#include "../ir/names.h"
 
 #include <stdlib.h>
 
@@ -61,13 +62,10 @@ static void print_calls(const Job *job, const Module *m, int64_t tokens,
 /* FNV-1a of y as the float32 bytes that --output writes. */
 static uint64_t checksum(const Output *y)
 {
-	uint64_t h = 14695981039346656037u;
+	uint64_t h = HASH_START;
 
-	for (int64_t i = 0; i < y->n; i++) {
-		union { float f; unsigned char b[4]; } u = {.f = (float)y->v[i]};
-		for (int j = 0; j < 4; j++)
-			h = (h ^ u.b[j]) * 1099511628211u;
-	}
+	for (int64_t i = 0; i < y->n; i++)
+		h = hash_bytes(h, &(float){(float)y->v[i]}, sizeof(float));
 	return h;
 }
 

@@ -10,12 +10,12 @@ const char *const level_symbol[] = {
 	[LV_TOKEN] = "T", [LV_ROW] = "R",
 };
 
-static uint64_t hash_text(const char *s)
+uint64_t hash_bytes(uint64_t h, const void *bytes, size_t n)
 {
-	uint64_t h = 0xcbf29ce484222325;
+	const unsigned char *at = bytes;
 
-	for (; *s; s++)
-		h = (h ^ (unsigned char)*s) * 0x100000001b3;
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ at[i]) * 0x100000001b3;
 	return h;
 }
 
@@ -26,7 +26,7 @@ static uint64_t hash_address(const void *p)
 
 static struct MapEntry *probe(struct MapEntry *at, int cap, const void *key, bool text)
 {
-	uint64_t h = text ? hash_text(key) : hash_address(key);
+	uint64_t h = text ? hash_bytes(HASH_START, key, strlen(key)) : hash_address(key);
 
 	for (uint64_t i = h ^ h >> 32;; i++) {
 		struct MapEntry *e = &at[i & (uint64_t)(cap - 1)];

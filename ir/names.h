@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * names: a hash map from texts or addresses, and what the two halves of the text form
+ * names: hashes and a map from texts or addresses, and what the two halves of the text form
  * (text.c prints, parse.c reads) must agree on. */
 #ifndef MOEC_NAMES_H
 #define MOEC_NAMES_H
@@ -18,6 +18,10 @@ typedef struct {
 /* The place of a key's value, made (NULL) when it is new. */
 void **map_text(Map *, const char *key);
 void **map_address(Map *, const void *key);
+
+/* FNV-1a: h is HASH_START or what came out for the bytes before. */
+#define HASH_START UINT64_C(0xcbf29ce484222325)
+uint64_t hash_bytes(uint64_t h, const void *, size_t n);
 
 enum { DEEPEST = 64 };                          /* nested regions */
 

@@ -5,6 +5,7 @@
  * Nothing here calls libm but sqrt (correctly rounded everywhere): the normal quantiles
  * are polynomials in + - * /, and the build forbids contraction to fma. */
 #include "eval.h"
+#include "names.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -14,11 +15,7 @@
 
 uint64_t name_hash(const char *s)
 {
-	uint64_t h = 0xcbf29ce484222325;
-
-	for (; *s; s++)
-		h = (h ^ (unsigned char)*s) * 0x100000001b3;
-	return h;
+	return hash_bytes(HASH_START, s, strlen(s));
 }
 
 /* e^-t for 0 <= t < 16: Taylor of e^(t/64), to the 64th power, inverted */
