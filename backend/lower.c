@@ -232,6 +232,7 @@ static void lower_kernel(Emit *e, const Op *kernel)
 	} kinds[] = {{"map", lower_map}, {"contract", lower_contract},
 		     {"cross", lower_cross}, {"group", lower_group}};
 	Step s = {.name = attr_get_str(kernel, "name", "kernel"),
+		  .loss_only = attr_get_int(kernel, "loss", 0) != 0,
 		  .weight = -1, .in = -1, .out = -1};
 	const char *kind = attr_get_str(kernel, "kind", "");
 
@@ -274,38 +275,6 @@ static void emit_copy(Emit *e, const Twin *c)
 	vec_push(e->arena, &e->steps, s);
 }
 
-/* Backwards from the results that are no losses: what is not met serves losses alone. */
-static void mark_loss_only(Emit *e)
-{
-	const Region *body = e->layer->body;
-	const Op *ret = body->last;
-	Vec(Value *) needed = {0};
-	int step = 0, nkernels = 0;
-
-	for (int i = 0; i < ret->nargs - losses_of(e); i++)
-		vec_push(e->arena, &needed, ret->args[i]);
-	for (Op *op = body->first; op; op = op->next)
-		nkernels += op->kind == OP_kernel;
-	step = nkernels - 1;
-	for (Op *op = body->last; op; op = op->prev) {
-		if (op->kind != OP_kernel)
-			continue;
-		bool met = false;
-		for (int i = 0; i < op->nouts; i++) {
-			met = met || given_of(e, op->regions[0]->last->args[i]);
-			for (int j = 0; j < needed.n; j++)
-				met = met || needed.at[j] == op->outs[i];
-		}
-		e->steps.at[step--].loss_only = !met;
-		if (!met)
-			continue;
-		int n;
-		Value **in = region_captures(e->arena, op->regions[0], &n);
-		for (int i = 0; i < n; i++)
-			vec_push(e->arena, &needed, in[i]);
-	}
-}
-
 static void lower_fn(Emit *e)
 {
 	e->bufs.n = e->twins.n = e->steps.n = 0;
@@ -314,7 +283,6 @@ static void lower_fn(Emit *e)
 	for (Op *op = e->layer->body->first; op; op = op->next)
 		if (op->kind == OP_kernel)
 			lower_kernel(e, op);
-	mark_loss_only(e);
 	for (int i = 0; i < e->twins.n; i++)
 		emit_copy(e, &e->twins.at[i]);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * check: whether contractions that were read from a file have the form of pass.h.
+ * check: whether kernels that were read from a file are what pass.h says.
  *
  * The verifier knows what kernels mean, not what can be made of them; passes and backend
  * rely on both. */
@@ -43,7 +43,7 @@ static const char *contraction_wrong(const Op *k, const Target *t)
 	return combines > 1 ? "it has two combines" : NULL;
 }
 
-bool check_contractions(Diag *diag, const Region *r, const Target *t)
+static bool check_contractions(Diag *diag, const Region *r, const Target *t)
 {
 	bool right = true;
 
@@ -57,6 +57,51 @@ bool check_contractions(Diag *diag, const Region *r, const Target *t)
 		right &= !wrong;
 		for (int i = 0; i < op->nregions; i++)
 			right &= check_contractions(diag, op->regions[i], t);
+	}
+	return right;
+}
+
+/* A kernel for losses alone does not run when none is asked for. */
+static const Op *reads_loss_kernel(const Op *op, int nargs)
+{
+	const Op *found = NULL;
+
+	for (int i = 0; i < nargs && !found; i++) {
+		const Op *def = op->args[i]->def;
+		if (def && def->kind == OP_kernel && attr_get_int(def, "loss", 0))
+			found = def;
+	}
+	for (int i = 0; i < op->nregions; i++)
+		for (const Op *at = op->regions[i]->first; at && !found; at = at->next)
+			found = reads_loss_kernel(at, at->nargs);
+	return found;
+}
+
+static bool check_losses(Diag *diag, const Region *r, int nlosses)
+{
+	bool right = true;
+
+	for (const Op *op = r->first; op; op = op->next) {
+		bool loss = op->kind == OP_kernel && attr_get_int(op, "loss", 0);
+		int needed = op->nargs - (op->kind == OP_return ? nlosses : 0);
+		const Op *wrong = !loss ? reads_loss_kernel(op, needed)
+				  : kernel_yields_routing(op) ? op : NULL;
+		if (wrong)
+			diag_error(diag, E_ir_rule, wrong->loc,
+				   "loss=1, but more than the losses need it");
+		right &= !wrong;
+	}
+	return right;
+}
+
+bool check_kernels(Diag *diag, const Module *m, const Target *t)
+{
+	bool right = true;
+
+	for (int i = 0; fn_compiled(m, i); i++) {
+		const Region *body = fn_compiled(m, i)->body;
+		right &= check_contractions(diag, body, t);
+		right &= check_losses(diag, body, i ? m->calls.at[i - 1].nlosses : m->nlosses);
 	}
 	return right;
 }

@@ -184,7 +184,7 @@ static void mark_losses(Module *m, Region *r, int nlosses)
 		return;
 	clear_numbers(r->fn);
 	for (Op *op = r->last; op; op = op->prev) {
-		bool needed = op->kind == OP_next;
+		bool needed = op->kind == OP_next || kernel_yields_routing(op);
 		for (int i = 0; i < op->nouts; i++)
 			needed |= op->outs[i]->id == 1;
 		if (op->kind == OP_return)

@@ -37,6 +37,16 @@ bool kernels_alike(const Op *a, const Op *b)
 	return strcmp(attr_get_str(a, "over", ""), attr_get_str(b, "over", "")) == 0;
 }
 
+bool kernel_yields_routing(const Op *op)
+{
+	if (op->kind != OP_kernel)
+		return false;
+	for (const Op *in = op->regions[0]->first; in; in = in->next)
+		if (in->kind == OP_stop && attr_find(in, "given"))
+			return true;
+	return false;
+}
+
 bool kernel_of_weights(const Op *op)
 {
 	return op->kind == OP_kernel && attr_get_int(op, "weights", 0);
@@ -199,7 +209,6 @@ static void join_regions(Region *from, Region *into)
 	}
 }
 
-
 void kernel_take_schedule(Op *kernel, const Op *from)
 {
 	kernel->attrs = from->attrs;
@@ -207,12 +216,15 @@ void kernel_take_schedule(Op *kernel, const Op *from)
 	kernel->loc = from->loc;
 }
 
-/* Results of k that `op` reads get the number 1; *left: how many have none yet. */
+/* Bits of Value.id: read by the ops behind; by those behind in the same kernel. */
+enum { READ = 1, READ_INSIDE = 2 };
+
+/* Results of k that `op` reads are marked; *left: how many are not yet. */
 static void mark_reads(const Op *op, const Op *k, int *left)
 {
 	for (int i = 0; i < op->nargs; i++)
 		if (op->args[i]->def == k && op->args[i]->id == 0) {
-			op->args[i]->id = 1;
+			op->args[i]->id = READ;
 			--*left;
 		}
 	for (int i = 0; i < op->nregions; i++)
@@ -220,16 +232,13 @@ static void mark_reads(const Op *op, const Op *k, int *left)
 			mark_reads(at, k, left);
 }
 
-/* Readers are `since` or behind it, most of them close. */
-static void drop_unread_results(Op *k, const Op *since)
+static void keep_read_results(Op *k)
 {
 	Op *yield = kernel_yield(k);
-	int n = 0, left = k->nouts;
+	int n = 0;
 
-	for (const Op *op = since; op && left > 0; op = op->next)
-		mark_reads(op, k, &left);
 	for (int i = 0; i < k->nouts; i++) {
-		bool read = k->outs[i]->id != 0;
+		bool read = k->outs[i]->id & READ;
 		k->outs[i]->id = 0;
 		if (!read)
 			continue;
@@ -241,48 +250,45 @@ static void drop_unread_results(Op *k, const Op *since)
 	k->nouts = yield->nargs = n;
 }
 
-static void number_operands(const Op *op, int id)
-{
-	for (int i = 0; i < op->nargs; i++)
-		op->args[i]->id = id;
-	for (int i = 0; i < op->nregions; i++)
-		for (const Op *at = op->regions[i]->first; at; at = at->next)
-			number_operands(at, id);
-}
-
-/* Value.id is 1 for what is read. */
 static void drop_unread_work(Region *r)
 {
 	for (Op *op = r->last, *prev; op; op = prev) {
 		bool read = op->nouts == 0;
 		prev = op->prev;
-		for (int i = 0; i < op->nouts; i++) {
-			read |= op->outs[i]->id != 0;
-			op->outs[i]->id = 0;
-		}
-		if (!read) {
+		for (int i = 0; i < op->nouts; i++)
+			read |= (op->outs[i]->id & READ_INSIDE) != 0;
+		if (read)
+			mark_operands(op, READ_INSIDE);
+		else
 			op_unlink(op);
-			continue;
-		}
-		number_operands(op, 1);
 	}
 	for (const Op *op = r->first; op; op = op->next)
-		number_operands(op, 0);
+		unmark_operands(op, READ_INSIDE);
 }
 
-static void drop_unread(Op *k, const Op *since)
+/* Those of its results that are read are marked. */
+static void drop_unread(Op *k)
 {
-	drop_unread_results(k, since);
-	if (k->nouts == 0) {
+	keep_read_results(k);
+	if (k->nouts == 0)
 		op_unlink(k);
-		return;
-	}
-	drop_unread_work(k->regions[0]);
+	else
+		drop_unread_work(k->regions[0]);
+}
+
+/* Readers are `since` or behind it, most of them close. */
+static void drop_unread_since(Op *k, const Op *since)
+{
+	int left = k->nouts;
+
+	for (const Op *op = since; op && left > 0; op = op->next)
+		mark_reads(op, k, &left);
+	drop_unread(k);
 }
 
 void kernel_drop_unread(Op *k)
 {
-	drop_unread(k, k->next);
+	drop_unread_since(k, k->next);
 }
 
 void kernel_merge(Fn *fn, Op *from, Op *into)
@@ -295,20 +301,29 @@ void kernel_merge(Fn *fn, Op *from, Op *into)
 		region_replace(r, from->outs[i], kernel_inside(from->outs[i]));
 	adopt_results(fn->module, from, into);
 	op_unlink(from);
-	drop_unread(into, since);
+	drop_unread_since(into, since);
 }
 
-void kernels_drop_unread(Fn *fn, Region *r)
+/* Backwards: what reads a kernel was met before it. */
+static void drop_in_region(Region *r)
 {
 	for (Op *op = r->last, *prev; op; op = prev) {
 		prev = op->prev;
-		if (op->kind == OP_kernel) {
-			kernel_drop_unread(op);
-			continue;
-		}
-		for (int i = 0; i < op->nregions; i++)
-			kernels_drop_unread(fn, op->regions[i]);
+		if (op->kind == OP_kernel)
+			drop_unread(op);
+		else
+			for (int i = 0; i < op->nregions; i++)
+				drop_in_region(op->regions[i]);
+		if (op->in)
+			mark_operands(op, READ);
 	}
+}
+
+void kernels_drop_unread(Fn *fn)
+{
+	clear_numbers(fn);
+	drop_in_region(fn->body);
+	clear_numbers(fn);
 }
 
 void kernel_tidy(Fn *fn, Op *k)

@@ -14,6 +14,7 @@
 /* kernel.c */
 bool    op_is_source(const Op *);       /* cheaper to repeat a kernel than to keep */
 bool    kernel_is(const Op *, const char *kind);
+bool    kernel_yields_routing(const Op *);      /* which a host may ask for */
 bool    kernels_alike(const Op *, const Op *);          /* over the same rows */
 bool    kernel_of_weights(const Op *);  /* computes weights from weights alone */
 bool    value_of_weights(const Value *);                /* a param or such a kernel's */
@@ -27,8 +28,8 @@ void    kernel_take_schedule(Op *kernel, const Op *from);       /* all attribute
  * the kernel itself when nothing of it is read. */
 void    kernel_tidy(Fn *, Op *);
 void    kernel_drop_unread(Op *);               /* tidy, but for the sources */
-/* The same for every kernel of a region: a contraction is laid out by what is left of it. */
-void    kernels_drop_unread(Fn *, Region *);
+/* The same for every kernel: a contraction is laid out by what is left of it. */
+void    kernels_drop_unread(Fn *);
 Op     *kernel_yield(const Op *);
 Value  *kernel_inside(const Value *out);        /* what a kernel's result is inside it */
 Op     *kernel_first(const Op *kernel, OpKind); /* the first op of that kind, or NULL */
@@ -38,6 +39,9 @@ void    region_replace(Region *, Value *old, Value *new);
  * kernels and order finds every Value.id 0 and leaves it so. */
 void    clear_numbers(Fn *);
 bool    op_reads(const Op *, const Op *def);    /* in operands or inside its regions */
+/* A bit of Value.id of all that an op reads, there too. */
+void    mark_operands(const Op *, int bit);
+void    unmark_operands(const Op *, int bit);
 /* Whether `to` reads from `from` by way of a third op, so that the two cannot become one;
  * `from` stands before `to`. */
 bool    path_between(Op *from, const Op *to);
@@ -53,7 +57,7 @@ bool    ops_alike(const Op *, const Op *);      /* the same but for their operan
 bool    check_order(Diag *, const Pass *, const Module *);
 
 /* check.c: a module that comes with kernels; false: said */
-bool    check_contractions(Diag *, const Region *, const Target *);
+bool    check_kernels(Diag *, const Module *, const Target *);
 
 /* put.c: a new op in front of another; type NULL: inferred */
 Op     *put_op(Op *before, OpKind, int nargs, Value **args, const Type *);

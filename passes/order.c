@@ -48,6 +48,24 @@ void clear_numbers(Fn *fn)
 	region_walk(fn->body, clear_number, NULL);
 }
 
+void mark_operands(const Op *op, int bit)
+{
+	for (int i = 0; i < op->nargs; i++)
+		op->args[i]->id |= bit;
+	for (int i = 0; i < op->nregions; i++)
+		for (const Op *at = op->regions[i]->first; at; at = at->next)
+			mark_operands(at, bit);
+}
+
+void unmark_operands(const Op *op, int bit)
+{
+	for (int i = 0; i < op->nargs; i++)
+		op->args[i]->id &= ~bit;
+	for (int i = 0; i < op->nregions; i++)
+		for (const Op *at = op->regions[i]->first; at; at = at->next)
+			unmark_operands(at, bit);
+}
+
 bool path_between(Op *from, const Op *to)
 {
 	number_results(from, 1);

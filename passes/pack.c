@@ -118,8 +118,7 @@ bool pack(Module *m, PassContext *ctx)
 		ice("pack without a target");
 	for (int i = 0; fn_compiled(m, i); i++) {
 		Fn *fn = fn_compiled(m, i);
-		clear_numbers(fn);
-		kernels_drop_unread(fn, fn->body);
+		kernels_drop_unread(fn);
 		p.changed |= derive_params(fn);
 		pack_region(&p, fn, fn->body);
 	}

@@ -111,7 +111,7 @@ void run_passes(Module *m, PassContext *ctx, const PassOptions *o)
 	if (!ctx->target && m->target)
 		ctx->target = target_find(m->target);
 	if (n && m->target && m->fns && ctx->target &&
-	    !check_contractions(ctx->diag, m->fns->body, ctx->target))
+	    !check_kernels(ctx->diag, m, ctx->target))
 		return;
 	/* a row without a function is the backend's, which comes after all of ours */
 	while (ran < n && list[ran]->run && check_order(ctx->diag, list[ran], m)) {

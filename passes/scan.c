@@ -74,15 +74,6 @@ static bool has_bit(const Op *op, int bit)
 	return false;
 }
 
-static void set_operands(Op *op, int bit)
-{
-	for (int i = 0; i < op->nargs; i++)
-		op->args[i]->id |= bit;
-	for (int i = 0; i < op->nregions; i++)
-		for (Op *at = op->regions[i]->first; at; at = at->next)
-			set_operands(at, bit);
-}
-
 static bool results_have(const Op *op, int bit)
 {
 	for (int i = 0; i < op->nouts; i++)
@@ -123,7 +114,7 @@ static void mark(Scan *s)
 		s->nexts[i]->args[0]->id |= LEADS;
 	for (Op *op = r->last; op; op = op->prev)
 		if (results_have(op, LEADS) && results_have(op, DEPENDS))
-			set_operands(op, LEADS);
+			mark_operands(op, LEADS);
 	for (Op *op = r->last; op; op = op->prev)
 		if (goes_inside(s, op))
 			take_rows(op);

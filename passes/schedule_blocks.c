@@ -193,8 +193,7 @@ bool schedule_blocks(Module *m, PassContext *ctx)
 	bool changed = false;
 	for (int i = 0; fn_compiled(m, i); i++) {
 		Fn *fn = fn_compiled(m, i);
-		clear_numbers(fn);
-		kernels_drop_unread(fn, fn->body);
+		kernels_drop_unread(fn);
 		changed |= schedule_region(m, ctx, fn->body);
 	}
 	finish_plan(m, ctx);

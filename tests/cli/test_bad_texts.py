@@ -201,6 +201,7 @@ COMPILED = {
     "panel_other_cols": ("cols=8 kpack", "cols=16 kpack"),
     "panel_not_named": (', panel="a"}', "}"),
     "no_contraction": ("kind=map", "kind=contract"),
+    "loss_kernel_read": ('name="b"}', 'name="b", loss=1}'),
     "contract_as_map": ("kind=contract", "kind=map"),
     "contract_as_cross": ("kind=contract", "kind=cross"),
 }
