@@ -146,13 +146,10 @@ static bool write_beside(Diag *d, const char *path, const char *target, mode_t m
 		failed(d, path, "cannot create");
 	} else {
 		ok = file_put(fd, data, n) && fchmod(fd, mode) == 0 && fsync(fd) == 0;
-		int why = errno;
-		ok = close(fd) == 0 && ok;
-		if (ok && rename(temp, target) != 0) {
-			why = errno;
-			ok = false;
-		}
+		int why = ok ? 0 : errno;
+		ok = close(fd) == 0 && ok && rename(temp, target) == 0;
 		if (!ok) {
+			why = why ? why : errno;
 			unlink(temp);
 			errno = why;
 			failed(d, path, "cannot write");

@@ -159,7 +159,7 @@ static void lex_number(Lexer *l)
 	}
 	l->tok.f = whole ? (double)l->tok.i : strtod(s, &end);
 	bool glued = is_word_char(*l->at) && strncmp(l->at, "..", 2) != 0;
-	if (*end || end == s || glued || isinf(l->tok.f))
+	if (*end || glued || isinf(l->tok.f))
 		lex_fail(l, E_ir_syntax, here(l, from), "'%s%s' is no number", s,
 			 glued ? ".." : "");
 }
@@ -197,8 +197,6 @@ static void lex_mark(Lexer *l)
 
 void lex_next(Lexer *l)
 {
-	if (l->failed)
-		return;
 	skip_blanks(l);
 	const char *from = l->at;
 	unsigned char c = (unsigned char)*from;

@@ -25,7 +25,6 @@ static void define(Parser *p, Value *v, const char *name, Loc loc)
 static Value *parse_use(Parser *p)
 {
 	Loc loc = p->lex.tok.loc;
-	bool first = !p->lex.failed;
 	const char *name = mir_token(p, TK_VALUE, "a %value");
 
 	if (p->lex.failed)
@@ -41,7 +40,7 @@ static Value *parse_use(Parser *p)
 			 name);
 	int n = MIN(p->visible.n, 4096);
 	const char *near = nearest_name(name, p->visible.at + p->visible.n - n, n);
-	if (first && near)
+	if (near)
 		diag_fix(p->lex.diag, "did you mean %%%s?", near);
 	return &ended;
 }
@@ -98,7 +97,6 @@ static bool parse_kind(Parser *p, OpKind *kind)
 {
 	const char *names[OP_COUNT];
 	Loc loc = p->lex.tok.loc;
-	bool first = !p->lex.failed;
 	const char *name = mir_token(p, TK_WORD, "an operation");
 
 	if (p->lex.failed)
@@ -112,7 +110,7 @@ static bool parse_kind(Parser *p, OpKind *kind)
 	for (int i = 0; i < OP_COUNT; i++)
 		names[i] = op_info[i].name;
 	const char *near = nearest_name(name, names, OP_COUNT);
-	if (first && near)
+	if (near)
 		diag_fix(p->lex.diag, "did you mean '%s'?", near);
 	return false;
 }
@@ -164,7 +162,7 @@ static void parse_op(Parser *p, Region *in)
 	if (lex_is(&p->lex, "{") && lex_names_follow(&p->lex))  /* else a region */
 		mir_attrs(p, op);
 	parse_out_types(p, op, loc);
-	while (lex_is(&p->lex, "{") && !p->lex.failed) {
+	while (lex_is(&p->lex, "{")) {
 		if (!(op_info[kind].flags & REGION))
 			lex_fail(&p->lex, E_ir_syntax, p->lex.tok.loc,
 				 "%s has no regions", op_info[kind].name);
