@@ -22,6 +22,8 @@ void syntax_error(Syntax *sx, DiagCode code, Loc loc, const char *fmt, ...)
 
 static void too_deep(Syntax *sx, Loc loc)
 {
+	if (sx->dead)
+		return;
 	syntax_error(sx, E_nesting, loc, "nested more than %d deep", SYNTAX_DEPTH);
 	diag_fix(sx->diag, "give the inner parts names");
 	sx->dead = true;
@@ -31,8 +33,7 @@ Node *syntax_bound(Syntax *sx, Node *n)
 {
 	if (n->depth <= SYNTAX_DEPTH)
 		return n;
-	if (!sx->dead)
-		too_deep(sx, n->loc);
+	too_deep(sx, n->loc);
 	return node_new(sx->arena, N_NONE, n->loc);
 }
 
@@ -156,7 +157,7 @@ static void skip(Syntax *sx)
 		sx->close = sx->braces;
 	sx->parens = 0;
 	if (is_word(&t) && sx->words.n < SYNTAX_WORDS &&
-	    t.loc.line == sx->last.loc.line && t.loc.col == sx->last.loc.col)
+	    t.loc.line == sx->last.loc.line)
 		sx->words.n--;          /* it is given again */
 	hold(sx, t);
 }
@@ -203,8 +204,7 @@ static Token next_token(Syntax *sx)
 	Token t = scan(sx);
 	name_after_dot(sx, &t);
 	if (t.kind == T_ROUTE && t.first) { /* a statement, or `route.p` on a new line? */
-		if (!sx->is_peeked)
-			sx->peeked = scan(sx);
+		sx->peeked = scan(sx);
 		sx->is_peeked = true;
 		t.kind = sx->peeked.kind == '.' ? T_ROUTE : T_ROUTE_TO;
 	}
@@ -219,7 +219,7 @@ int moe_lex(MOE_STYPE *value, Loc *loc, Syntax *sx)
 {
 	Token t = next_token(sx);
 	sx->braces_before = sx->braces;
-	if (t.kind != T_RESYNC && !count_brackets(sx, &t) && !sx->dead)
+	if (t.kind != T_RESYNC && !count_brackets(sx, &t))
 		too_deep(sx, t.loc);
 	if (sx->dead)
 		t.kind = 0;
@@ -233,8 +233,7 @@ int moe_lex(MOE_STYPE *value, Loc *loc, Syntax *sx)
 /* The grammar's own voice is used for one thing alone: its stack is full. */
 void moe_error(const Loc *loc, Syntax *sx, const char *text)
 {
-	if (!sx->dead)
-		too_deep(sx, *loc);
+	too_deep(sx, *loc);
 }
 
 Node *parse_moe(Arena *a, Diag *d, const char *file, const char *text)

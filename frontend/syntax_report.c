@@ -58,20 +58,20 @@ static const char *const operators[] = {
 static const char *const unspellable[] = {"BAD",	 "RESYNC",   "ITEM_LAYER",
 					  "ITEM_EXPERT", "ROUTE_TO", NULL};
 
-/* What was wanted, in at most four phrases. */
+/* What was wanted: four phrases at most, as the grammar is. */
 static const char *wanted(const Report *r)
 {
 	Text t = text_new(r->sx->arena);
 	bool after_value = wants(r, "*");
-	const char *parts[8];
-	int n = 0;
+	int n = 0, most = r->n + (int)COUNT(phrases) + 1;
+	const char **parts = NEWN(r->sx->arena, const char *, (size_t)most);
 	if (after_value && (wants(r, "return") || wants(r, "def")) && !r->found->first)
 		parts[n++] = "an operator";
 	bool said[COUNT(phrases)] = {0};
 	for (size_t p = 0; p < COUNT(phrases); p++)
 		if ((said[p] = wants(r, phrases[p].sign)))
 			parts[n++] = phrases[p].text;
-	for (int i = 0; i < r->n && n < 5; i++) {
+	for (int i = 0; i < r->n; i++) {
 		bool covered = is_one_of(r->want[i], unspellable) ||
 			       (after_value && is_one_of(r->want[i], operators));
 		for (size_t p = 0; p < COUNT(phrases); p++)
@@ -79,14 +79,12 @@ static const char *wanted(const Report *r)
 		if (!covered)
 			parts[n++] = r->want[i];
 	}
-	if (n > 4)
-		return NULL;
 	for (int i = 0; i < n; i++) {
-		bool phrase = strchr(parts[i], ' ') || parts[i][0] == '`';
+		bool phrase = strchr(parts[i], ' ') != NULL;
 		text_printf(&t, "%s%s%s%s", i == 0 ? "" : i == n - 1 ? " or " : ", ",
 			    phrase ? "" : "`", parts[i], phrase ? "" : "`");
 	}
-	return n ? t.s : NULL;
+	return t.s;
 }
 
 static const char *found_name(Syntax *sx, const Token *t)
@@ -143,7 +141,7 @@ static const char *fix(const Report *r)
 		return "`==` compares";
 	if (found == T_EQ && wants(r, "="))
 		return "`=` binds a name, `==` compares";
-	if (is_comparison(found) && after_value && !wants(r, "<"))
+	if (is_comparison(found) && after_value)
 		return "comparisons do not chain: `a < b and b < c`";
 	if (found == ':' && before == T_NAME && wants(r, "="))
 		return wants(r, "(") ? "declare it with `input`, `param` or `state`" :
@@ -154,7 +152,7 @@ static const char *fix(const Report *r)
 		return "leave out the last comma";
 	if ((found == ')' || found == ']') && before == ',')
 		return "leave out the last comma";
-	if (found == '(' && before == ')' && wants(r, "{"))
+	if (found == '(' && before == ')')
 		return "a function has one list of parameters";
 	if (found == T_IF && wants(r, "a number"))
 		return "`where(c, a, b)` chooses between values";
@@ -171,13 +169,9 @@ void syntax_unexpected(Syntax *sx, const char *const want[], int n)
 		return;
 	if (report_unclosed(&r) || report_reserved(&r))
 		return;
-	const char *list = wanted(&r), *help = fix(&r);
-	if (list)
-		syntax_error(sx, E_unexpected_token, r.found->loc,
-			     "expected %s, found %s", list, r.name);
-	else
-		syntax_error(sx, E_unexpected_token, r.found->loc, "unexpected %s",
-			     r.name + (strncmp(r.name, "the word ", 9) ? 0 : 4));
+	const char *help = fix(&r);
+	syntax_error(sx, E_unexpected_token, r.found->loc, "expected %s, found %s",
+		     wanted(&r), r.name);
 	if (help)
 		diag_fix(sx->diag, "%s", help);
 }
