@@ -9,6 +9,7 @@
 #include "io.h"
 #include <dirent.h>
 #include <errno.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -233,9 +234,7 @@ Checkpoint *checkpoint_open(Arena *a, Diag *d, const char *path)
 	if (S_ISDIR(st.st_mode)) {
 		ok = open_folder(c, d, path);
 	} else if (ends_with(path, ".json")) {
-		const char *slash = strrchr(path, '/');
-		c->folder = !slash ? "." : slash == path
-			? "/" : arena_strndup(a, path, (size_t)(slash - path));
+		c->folder = dirname(arena_strdup(a, path));
 		ok = read_index(c, d, path);
 	} else {
 		ok = one_file(c, d, path);

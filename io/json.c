@@ -14,22 +14,20 @@ static const size_t MiB = 1 << 20;
  * jansson's allocator hooks carry no context, so what is left of the budget is the
  * thread's. */
 static _Thread_local bool   budgeted;
-static _Thread_local size_t budget;
+static _Thread_local size_t budget, used;
 
 static void *budget_malloc(size_t n)
 {
-	if (budgeted && n > budget)
+	if (budgeted && used + n > budget)
 		return NULL;
 	void *p = malloc(n);
-	if (p && budgeted)
-		budget -= MIN(budget, malloc_usable_size(p));
+	used += malloc_usable_size(p);
 	return p;
 }
 
 static void budget_free(void *p)
 {
-	if (p && budgeted)
-		budget += malloc_usable_size(p);
+	used -= malloc_usable_size(p);  /* of a text read before: it counts from 0 again */
 	free(p);
 }
 
@@ -85,13 +83,14 @@ json_t *json_text(Arena *a, Diag *d, const char *file, const char *what, const c
 	}
 	pthread_once(&once, install_budget);
 	budget = MIN(48 * n + MiB, 128 * MiB + 2 * n);
+	used = 0;
 	budgeted = true;
 	json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
 	budgeted = false;
 	if (!j) {
 		Loc at = {.file = file, .line = MAX(e.line, 1), .col = MAX(e.column, 1)};
 		enum json_error_code code = json_error_code(&e);
-		if (!*e.text || code == json_error_out_of_memory)
+		if (!*e.text)
 			diag_error(d, E_json, at,
 				   "%smore memory is needed than JSON of this size "
 				   "justifies",

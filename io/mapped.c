@@ -104,7 +104,7 @@ const void *file_map(Diag *d, const char *path, int fd, uint64_t size)
 void file_unmap(const void *at, uint64_t size)
 {
 	for (Mapped *m = atomic_load(&all); m; m = m->next)
-		if (m->from == (uintptr_t)at && atomic_load(&m->end))
+		if (m->from == (uintptr_t)at)
 			atomic_store(&m->end, 0);
 	munmap((void *)at, (size_t)size);
 }

@@ -31,7 +31,7 @@ static bool stays_inside(Arena *a, int fd, const char *folder)
 		return true;
 	for (int up = 0; up < 2; up++) {
 		char *slash = strrchr(home, '/');
-		if (!slash || slash == home)
+		if (slash == home)
 			return false;
 		bool snapshot = strcmp(slash, "/snapshots") == 0;
 		*slash = '\0';

@@ -243,8 +243,6 @@ static bool read_tensors(Reader *r, const json_t *header, TensorList *list)
 	const char *name;
 	json_t *j;
 
-	if (!json_is_object(header))
-		return wrong(r, "the header is not an object");
 	list->n = 0;
 	list->at = NEWN(r->arena, TensorInfo, json_object_size(header));
 	json_object_foreach((json_t *)header, name, j) {

@@ -132,7 +132,7 @@ static bool get_number(reader *r, uint64_t *n)
 	return get_bytes(r, n, sizeof *n);
 }
 
-/* Passes over the entries of a layer that is not ours. */
+/* Passes over a layer's entries; false: they do not end in the table. */
 static bool skip_entries(reader *r, uint64_t n)
 {
 	char text[MOEW_TEXT + 1];
@@ -142,6 +142,13 @@ static bool skip_entries(reader *r, uint64_t n)
 		    !get_bytes(r, NULL, MOEW_NUMBERS * sizeof(uint64_t)))
 			return false;
 	return true;
+}
+
+/* One that was passed over before. */
+static void get_entry(reader *r, char name[MOEW_TEXT + 1], uint64_t numbers[MOEW_NUMBERS])
+{
+	get_text(r, name);
+	get_bytes(r, numbers, MOEW_NUMBERS * sizeof *numbers);
 }
 
 /* A number of an entry, in words. */
@@ -179,13 +186,13 @@ static int say_difference(reader *r, const moert_layer *l, const char *target, u
 	for (int64_t w = 0; w < l->nweights; w++)
 		for (int64_t c = 0; c < moert_copies(l, &l->weights[w]); c++, i++) {
 			const moert_weight *own = &l->weights[w];
-			if ((uint64_t)i == n || !get_text(r, name) ||
-			    !get_bytes(r, got, sizeof got))
+			if ((uint64_t)i == n)
 				return moert_fail(
 				    r->why, MOERT_LAYOUT,
 				    "%s: layer %s is packed for %.64s, without the "
 				    "weight %s of this library",
 				    r->path, l->name, target, own->name);
+			get_entry(r, name, got);
 			const uint64_t want[] = {
 			    (uint64_t)own->range, got[MOEW_EXPERT],
 			    (uint64_t)own->dtype, (uint64_t)own->cols,
@@ -253,8 +260,7 @@ static int check_entry(reader *r, const moert_layer *l, const moert_places *p,
 	char name[MOEW_TEXT + 1];
 	uint64_t got[MOEW_NUMBERS], want[MOEW_NUMBERS];
 
-	if (!get_text(r, name) || !get_bytes(r, got, sizeof got))
-		return bad(r, "the table is cut short");
+	get_entry(r, name, got);
 	if (*base == UINT64_MAX) {
 		uint64_t where = (uint64_t)moert_where(l, p, weight, copy);
 		if (got[MOEW_OFFSET] < where || got[MOEW_OFFSET] > r->header.table_at)
