@@ -68,6 +68,7 @@ static void sizes_do_not_wrap(void)
 	CHECK(!size_mul(SIZE_MAX / 2, 3, &n) && n == 42);
 	CHECK(!size_round_up(SIZE_MAX, 64, &n) && n == 42);
 	CHECK(!size_round_up(5, 6, &n) && n == 42);
+	CHECK(!size_round_up(5, 0, &n) && n == 42);
 	CHECK(size_round_up(65, 64, &n) && n == 128);
 	CHECK(!shape_elems((int64_t[]){1 << 30, 1 << 30, 1 << 30}, 3, &e) && e == 42);
 	CHECK(!shape_elems((int64_t[]){-1}, 1, &e) && e == 42);
@@ -278,6 +279,25 @@ static void files_are_written_and_read(void)
 	heard_is(&h, "");
 }
 
+/* What standard output already holds stays, though it is a file. */
+static void files_under_dev_go_on(void)
+{
+	Heard h = hear();
+	const char *path = in_folder(h.a, "out");
+	size_t n = 0;
+	int fd = open(path, O_WRONLY | O_CREAT, 0600);
+
+	heard_open(&h);
+	MUST(fd >= 0);
+	const char *through = arena_printf(h.a, "/dev/fd/%d", fd);
+	CHECK(file_write(h.d, through, "ab", 2) && file_write(h.d, through, "cd", 2));
+	close(fd);
+	char *s = file_read(h.a, h.d, path, 100, &n);
+	SAME_TEXT(s ? s : "", "abcd");
+	unlink(path);
+	heard_is(&h, "");
+}
+
 static void files_that_are_none_are_refused(void)
 {
 	Heard h = hear();
@@ -323,4 +343,5 @@ SUITE("base",
       {"near names", names_that_are_near},
       {"printable", printable_escapes},
       {"files are written and read", files_are_written_and_read},
+      {"files under /dev go on", files_under_dev_go_on},
       {"files that are none", files_that_are_none_are_refused})

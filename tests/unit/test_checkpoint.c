@@ -133,6 +133,9 @@ static void test_folders(void)
 	refused("m", "m: error: cannot open: No such file or directory\n");
 	mkdir("m", 0700);
 	refused("m", "m: error: holds no .safetensors file\n");
+	text_file("m/any.safetensors", "garbage");
+	text_file("m/x.npy", "another file");
+	refused("m", "m/any.safetensors: error: 7 bytes are too few for a safetensors file\n");
 	shard("m/any.safetensors", "a");
 	shard("m/.hidden.safetensors", "b");
 	asked("a", "");
@@ -241,6 +244,41 @@ static void test_hub_cache(void)
 	MUST(c != NULL);
 	CHECK(checkpoint_find(c, s->diag, "a", &bad) == NULL && bad);
 	CHECK(strstr(said(s), "leads out of the model's folder") != NULL);
+	checkpoint_close(c);
+	said_free(s);
+}
+
+/* Of a folder that is none: its links lead out of it, and one may lead to itself. */
+static void test_odd_folders(void)
+{
+	Said *s = said_new();
+	uint64_t size;
+
+	two_shards();
+	link_b("a.safetensors");
+	CHECK(open_regular(s->arena, s->diag, "m/b.safetensors", "nowhere", &size) == -1);
+	CHECK(open_regular(s->arena, s->diag, "m/b.safetensors", "/", &size) == -1);
+	SAME_SAID(said(s), LEADS_OUT LEADS_OUT);
+	said_free(s);
+	link_b("b.safetensors");
+	refused("m/b.safetensors",
+		"m/b.safetensors: error: cannot open: Too many levels of symbolic links\n");
+}
+
+/* Nothing of the file need be mapped for a tensor without entries. */
+static void test_empty_tensor(void)
+{
+	static const char h[] = "{\"a\":" T("F32", "0,7", 0, 0) "}";
+	Said *s = said_new();
+	bool bad;
+
+	two_shards();
+	put_safetensors("m/a.safetensors", h, strlen(h), 0);
+	Checkpoint *c = checkpoint_open(s->arena, s->diag, "m");
+	MUST(c != NULL);
+	const TensorInfo *t = checkpoint_find(c, s->diag, "a", &bad);
+	CHECK(t && t->bytes == 0 && checkpoint_data(c, s->diag, t) != NULL);
+	SAME_TEXT(said(s), "");
 	checkpoint_close(c);
 	said_free(s);
 }
@@ -379,6 +417,8 @@ SUITE("checkpoint",
 	{"FIFOs, folders and devices", test_not_files},
 	{"links", test_links},
 	{"the Hugging Face cache", test_hub_cache},
+	{"folders that are none", test_odd_folders},
+	{"a tensor without entries", test_empty_tensor},
 	{"a file that shrinks", test_shrunk},
 	{"a file that shrinks while it is read", test_cut_down},
 	{"8 GiB", test_sparse},

@@ -234,6 +234,13 @@ static void refusals(void)
 	     "%y is of a region that has ended"},
 	    {HEAD "if %x {", "the text ends in a region"},
 	    {HEAD "return %", "a name must follow '%'"},
+	    {HEAD "return {\"a", "return has no regions"},
+	    {HEAD "return {\"a\\", "return has no regions"},
+	    {HEAD "return {\"a\n\"=1} } }", "return has no regions"},
+	    {HEAD "return {a=-i} } }", "'-..' is no number"},
+	    {"module \"m\" { param a: f32[E1234567] }", "expected a size, T, S, E<range>"},
+	    {"module \"m\" { state a: f32[S] per call init=0 state a: f32[S] per call "
+	     "init=0 }", "a second state 'a'"},
 	};
 	Arena *a = arena_new();
 
@@ -245,6 +252,31 @@ static void refusals(void)
 			       cases[i].said, said);
 		CHECK(strstr(said, cases[i].said) != NULL);
 		CHECK(strncmp(said, "a.mir:", 6) == 0);
+	}
+	arena_free(a);
+}
+
+/* As many attributes as an op may have, with names that need quotes; and one more. */
+static void attributes_are_bounded(void)
+{
+	Arena *a = arena_new();
+	const char *said;
+
+	for (int n = 64; n <= 65; n++) {
+		Text t = text_new(a);
+		text_add(&t, "module \"m\" {\n  layer {width=0, experts=0, picks=0, group=0, "
+			     "losses=0}\n  fn @layer(%x: f32[T, 4]) -> () {\n    return {");
+		for (int i = 0; i < n; i++)
+			text_printf(&t, "%s\"a \\\"%d\"=%d", i ? ", " : "", i, i);
+		text_add(&t, "}\n  }\n}\n");
+		Module *m = parse(a, t.s, &said);
+		if (n == 64) {
+			MUST(m != NULL);
+			CHECK(attr_get_int(m->fns->body->last, "a \"63", 0) == 63);
+			SAME_TEXT(printed(a, m), t.s);
+		} else {
+			CHECK(m == NULL && strstr(said, "more than 64 attributes") != NULL);
+		}
 	}
 	arena_free(a);
 }
@@ -345,6 +377,7 @@ SUITE("ir_text",
       {"long names stay", long_names_stay},
       {"one op prints on one line", one_op_prints_on_one_line},
       {"refusals", refusals},
+      {"attributes are bounded", attributes_are_bounded},
       {"nesting is bounded", nesting_is_bounded},
       {"long texts stay linear", long_texts_stay_linear},
       {"truncated texts", truncated_texts},

@@ -186,9 +186,16 @@ static void test_budget(void)
 		said_free(s);
 	}
 }
+
 static void test_no_file(void)
 {
 	Said *s = said_new();
+
+	/* longer than a text may be: not looked at */
+	CHECK(json_text(s->arena, s->diag, "c.json", "x: ", "", 100000001) == NULL);
+	SAME_SAID(said(s), "c.json: error: x: 100000001 bytes of JSON; the limit is 100000000\n");
+	said_free(s);
+	s = said_new();
 
 	enter_folder();
 	CHECK(json_file(s->arena, s->diag, "nowhere.json") == NULL);
@@ -207,4 +214,4 @@ SUITE("json",
 	{"good JSON", test_good},
 	{"depth", test_depth},
 	{"memory budget", test_budget},
-	{"no file, a FIFO, a folder", test_no_file})
+	{"too long, no file, a FIFO, a folder", test_no_file})

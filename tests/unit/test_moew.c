@@ -140,6 +140,39 @@ static void test_wrong_layer(void)
 	CHECK(open_with(&l, 0, why) == MOERT_INTERNAL);
 }
 
+/* The layer is there as another target packed it: what differs first is said. */
+static void test_other_layout(void)
+{
+	static const struct { int weights; const char *name, *said; int dtype, cols;
+	} cases[] = {
+		{3, "router", " in another layout than this library's", DT_f32, 4},
+		{3, "gate", ", with a weight router where this library has gate", DT_f32, 4},
+		{3, "router", ": weight router has f32, this library's bf16", DT_bf16, 4},
+		{3, "router", ": weight router has f32, this library's no type", 99, 4},
+		{3, "router", ": weight router has 4 columns in a panel, this library's 8 "
+		 "columns in a panel", DT_f32, 8},
+		{4, "router", ", without the weight late of this library", DT_f32, 4},
+	};
+	char why[200], want[200];
+
+	make_file();
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		moert_weight w[4];
+		memcpy(w, weights, sizeof weights);
+		w[3] = w[2], w[3].name = "late";
+		w[0].name = cases[i].name, w[0].dtype = cases[i].dtype;
+		w[0].cols = cases[i].cols;
+		moert_layer l = first;
+		l.fingerprint = 99, l.weights = w, l.nweights = cases[i].weights;
+		char *image = NULL;
+		CHECK(moert_moew_read(&l, &(moert_places){0}, path, 0, &image,
+				      (moert_why){why, sizeof why}) == MOERT_LAYOUT);
+		snprintf(want, sizeof want, "%s: layer first is packed for any%s", path,
+			 cases[i].said);
+		SAME_TEXT(why, want);
+	}
+}
+
 static void test_files(void)
 {
 	char why[200], keep[sizeof path];
@@ -264,6 +297,54 @@ static void test_forged(void)
 	free(bad);
 }
 
+/* The good file with n bytes of this table instead of its own, under right checksums. */
+static int open_table(const unsigned char *table, size_t n, uint64_t layers, char why[200])
+{
+	size_t at = (size_t)((moew_header *)good)->table_at;
+	unsigned char *file = malloc(at + n);
+	moew_header *h = (moew_header *)file;
+
+	memcpy(file, good, at);
+	memcpy(file + at, table, n);
+	h->table_bytes = n, h->file_bytes = at + n, h->layers = layers;
+	seal(file, at + n);
+	put_file(file, at + n);
+	free(file);
+	return open_with(&first, 0, why);
+}
+
+static void test_tables(void)
+{
+	enum { TOO_LONG = (1 << 28) + 1 };
+	char why[200];
+
+	make_file();
+	const moew_header *h = (moew_header *)good;
+	const unsigned char *table = good + h->table_at;
+	size_t n = (size_t)h->table_bytes;
+	for (size_t cut = 0; cut < n; cut++)
+		CHECK(open_table(table, cut, 3, why) == MOERT_FORMAT);
+	unsigned char *twice = malloc(2 * n);
+	memcpy(twice, table, n);
+	memcpy(twice + n, table, n);
+	CHECK(open_table(twice, n, 3, why) == 0);
+	CHECK(open_table(twice, 2 * n, 6, why) == 0);   /* the first of a name counts */
+	CHECK(same_weights(&first, 0));
+	CHECK(open_table(twice, 2 * n, 5, why) == MOERT_FORMAT);
+	free(twice);
+
+	moew_header longer = *h;
+	longer.table_at = sizeof longer, longer.table_bytes = TOO_LONG;
+	longer.file_bytes = sizeof longer + TOO_LONG;
+	longer.checksum = moert_checksum(&longer, offsetof(moew_header, checksum));
+	put_file(&longer, sizeof longer);
+	if (truncate(path, (off_t)longer.file_bytes) != 0)
+		SKIP("no sparse files here");
+	CHECK(open_with(&first, 0, why) == MOERT_FORMAT);
+	CHECK(strstr(why, ": the table is too long") != NULL);
+	put_file(good, size);
+}
+
 static void test_version(void)
 {
 	unsigned char *bad = malloc(size);
@@ -299,7 +380,8 @@ static void test_checksum(void)
 }
 
 SUITE("moew", {"checksum", test_checksum}, {"round trip", test_round_trip},
-      {"wrong layer", test_wrong_layer}, {"wrong files", test_files},
+      {"wrong layer", test_wrong_layer}, {"another layout", test_other_layout},
+      {"wrong files", test_files}, {"wrong tables", test_tables},
       {"missing weights", test_missing}, {"cut short", test_truncated},
       {"bits flipped", test_flipped}, {"forged", test_forged},
       {"other versions", test_version})

@@ -60,6 +60,12 @@ static const Case headers[] = {
 	 E "the shape [4611686018427387904, 2] has more entries than can be counted\n"},
 	{H("(4611686018427387905,)"), 4,        /* times 4 would wrap to 4 */
 	 E "the shape [4611686018427387905] has more entries than can be counted\n"},
+	{H("(99999999999999999999,)"), 4, E "a dimension is too large\n"},
+	{H("(18446744073709551616,)"), 4, E "a dimension is too large\n"},
+	{H("(9223372036854775808,)"), 4, E "a dimension is too large\n"},
+	{"{'descr': '<f4', 'shape': (12", 48, E "the shape is not a tuple\n"},
+	{"{'descr': '<f4', 'fortran_order': Fa", 4,
+	 E "fortran_order is neither True nor False\n"},
 	{H("(2, 3)"), 20, E "the shape [2, 3] takes 24 bytes, the file holds 20\n"},
 	{H("(2, 3)"), 28, E "the shape [2, 3] takes 24 bytes, the file holds 28\n"},
 	{H("()"), 0, E "the shape [] takes 4 bytes, the file holds 0\n"},
@@ -265,6 +271,14 @@ static void test_cannot_write(void)
 	enter_folder();
 	CHECK(!npy_write(s->diag, "nowhere/y.npy", 1, dims, NULL));
 	CHECK(strstr(said(s), "nowhere/y.npy: error: ") == said(s));
+	said_free(s);
+	s = said_new();
+	/* with its header it cannot be counted; without, there is no such memory */
+	CHECK(!npy_write(s->diag, "z.npy", 1, (int64_t[]){INT64_MAX / 2}, NULL));
+	CHECK(!npy_write(s->diag, "z.npy", 1, (int64_t[]){(int64_t)1 << 55}, NULL));
+	SAME_SAID(said(s), "z.npy: error: no memory to write 18446744073709551612 bytes\n"
+			   "z.npy: error: no memory to write 144115188075855872 bytes\n");
+	CHECK(access("z.npy", F_OK) != 0);
 	said_free(s);
 }
 

@@ -318,6 +318,40 @@ static void test_nesting(void)
 	check_repeated("plan p { ", "a.", 1 << 20);
 }
 
+/* Just at the bound and beyond it: nothing, or one message. */
+static void test_depths(void)
+{
+	char text[400];
+	int before = 0;
+
+	for (int n = 200; n < 300; n++) {
+		memcpy(text, "a = ", 4);
+		memset(text + 4, '-', (size_t)n);
+		memcpy(text + 4 + n, "1", 2);
+		int errors = count_errors(text);
+		CHECK(errors >= before && errors <= 1);
+		before = errors;
+	}
+	CHECK(before == 1);
+}
+
+static void test_many_mistakes(void)
+{
+	char text[4096];
+
+	memset(text, ';', 1100);                /* reading ends at the thousandth */
+	text[1100] = '\0';
+	CHECK(count_errors(text) == 1000);
+	int n = sprintf(text, "x = f(a");       /* more words than are kept of a lost part */
+	for (int i = 0; i < 300; i++)
+		n += sprintf(text + n, ", a");
+	sprintf(text + n, "\ny = 3\n");
+	Parse *p = parse(text);
+	MUST(p->node->nkids == 2);
+	CHECK(p->node->kids[0]->kind == N_LOST && p->node->kids[0]->nnames == 256);
+	CHECK(finish(p) == 1);
+}
+
 static void test_long(void)
 {
 	CHECK(count_errors("") == 0);
@@ -339,4 +373,5 @@ SUITE("parser", {"trees", test_trees}, {"numbers", test_numbers},
       {"recovery", test_recovery}, {"files", test_files},
       {"contents", test_contents}, {"promised names", test_promised_names},
       {"messages", test_messages}, {"broken texts", test_broken_texts},
-      {"nesting", test_nesting}, {"long", test_long})
+      {"nesting", test_nesting}, {"depths", test_depths},
+      {"many mistakes", test_many_mistakes}, {"long", test_long})

@@ -202,6 +202,11 @@ static const struct { const char *bytes; size_t n; const char *message;
     {"\0\0\0\0\0\0\0\0{}", 10, F "the header does not begin with {\n"},
     {"PK\3\4\24\0\0\0\10\0", 10, F "not a safetensors file but a PyTorch pickle\n"},
     {"\x80\2}q\1X\3\0\0\0", 10, F "not a safetensors file but a PyTorch pickle\n"},
+    {"\x80\2\0\0\0\0\0\0", 8,
+     F "cut short: the header has 640 bytes, the file only 0 more\n"},
+    {"\x80\6\0\0\0\0\0\1", 8,
+     F "not a safetensors file: a header of 72057594037929600 bytes, the limit is "
+       "100000000\n"},
     {"GGUF\3\0\0\0\1\0", 10, F "not a safetensors file but GGUF\n"},
     {"\x93NUMPY\1\0v\0", 10, F "not a safetensors file but a NumPy array\n"},
     {"\x89HDF\r\n\x1a\n\0\0", 10, F "not a safetensors file but HDF5\n"},
@@ -231,6 +236,10 @@ static const Case good[] = {
 	{ONE("C64", "2", 0, 16), 16, NULL},
 	{"{\"b\":" T("U8", "2", 2, 4) ",\"e\":" T("F64", "0,7", 2, 2) ",\"a\":"
 	 T("BOOL", "2", 0, 2) "}  ", 4, NULL},
+	{"{\"a\":" T("U8", "2", 0, 2) ",\"b\":" T("U8", "0", 0, 0) ",\"c\":"
+	 T("U8", "0", 0, 0) "}", 2, NULL},
+	{"{\"c\":" T("U8", "0", 0, 0) ",\"b\":" T("U8", "0", 0, 0) ",\"a\":"
+	 T("U8", "2", 0, 2) "}", 2, NULL},
 };
 
 static void test_good(void)
