@@ -177,7 +177,6 @@ static void lower_cross(Emit *e, const Op *kernel, Step *s)
 {
 	const Op *op = only_op(kernel, FAM_ROW, OP_COUNT);
 
-	s->kind = MOERT_CROSS;
 	s->op = cross_op(op->kind);
 	s->by_sequence = strcmp(attr_get_str(op, "over", ""), "sequence") == 0;
 	s->in = emit_buffer_of(e, op->args[0]);
@@ -189,23 +188,15 @@ static void lower_group(Emit *e, const Op *kernel, Step *s)
 {
 	const Op *op = only_op(kernel, FAM_ROUTE, OP_group);
 
-	s->kind = MOERT_GROUP;
 	s->in = emit_buffer_of(e, op->args[0]);
 	s->over = kernel->outs[0]->type;
 }
 
 static void lower_map(Emit *e, const Op *kernel, Step *s)
 {
-	s->kind = MOERT_MAP;
 	s->over = level_named(attr_get_str(kernel, "over", "T"));
 	if (!s->ready)
 		s->map = emit_map(e, s->name, &s->over, kernel->regions[0], &s->scratch);
-}
-
-static void lower_contract(Emit *e, const Op *kernel, Step *s)
-{
-	s->kind = MOERT_CONTRACT;
-	emit_contract(e, kernel, s);
 }
 
 /* The functions of an equal kernel, if there was one. */
@@ -228,9 +219,12 @@ static void lower_kernel(Emit *e, const Op *kernel)
 {
 	static const struct {
 		const char *kind;
+		moert_step_kind step;
 		void (*lower)(Emit *, const Op *, Step *);
-	} kinds[] = {{"map", lower_map}, {"contract", lower_contract},
-		     {"cross", lower_cross}, {"group", lower_group}};
+	} kinds[] = {{"map", MOERT_MAP, lower_map},
+		     {"contract", MOERT_CONTRACT, emit_contract},
+		     {"cross", MOERT_CROSS, lower_cross},
+		     {"group", MOERT_GROUP, lower_group}};
 	Step s = {.name = attr_get_str(kernel, "name", "kernel"),
 		  .loss_only = attr_get_int(kernel, "loss", 0) != 0,
 		  .weight = -1, .in = -1, .out = -1};
@@ -242,6 +236,7 @@ static void lower_kernel(Emit *e, const Op *kernel)
 	for (size_t i = 0; i < COUNT(kinds); i++)
 		if (strcmp(kinds[i].kind, kind) == 0) {
 			e->step = &s;
+			s.kind = kinds[i].step;
 			kinds[i].lower(e, kernel, &s);
 			if (!s.ready)
 				vec_push(e->arena, &e->shared, ((struct Shared){signature, s}));
