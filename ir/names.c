@@ -10,7 +10,7 @@ const char *const level_symbol[] = {
 	[LV_TOKEN] = "T", [LV_ROW] = "R",
 };
 
-uint64_t hash_bytes(uint64_t h, const void *bytes, size_t n)
+WRAPS uint64_t hash_bytes(uint64_t h, const void *bytes, size_t n)
 {
 	const unsigned char *at = bytes;
 
@@ -19,7 +19,7 @@ uint64_t hash_bytes(uint64_t h, const void *bytes, size_t n)
 	return h;
 }
 
-static uint64_t hash_address(const void *p)
+WRAPS static uint64_t hash_address(const void *p)
 {
 	return (uint64_t)(uintptr_t)p * 0x9e3779b97f4a7c15;
 }
