@@ -89,7 +89,7 @@ Lanes emit_load_lanes(Emit *e, Dtype t, Val at, int lanes, Val mask)
 	Ty type = memory_type(e, t, lanes);
 	int align = entry_bytes(t);
 
-	if (mask && lanes > 1)
+	if (mask)
 		return from_memory(e, t, ll_masked_load(&e->l, type, at, mask, align));
 	return from_memory(e, t, ll_load(&e->l, type, at, align));
 }
@@ -99,7 +99,7 @@ void emit_store_lanes(Emit *e, Lanes x, Val at, Val mask)
 	Val v = to_memory(e, x);
 	int align = entry_bytes(x.dtype);
 
-	if (mask && ll_lanes(v) > 1)
+	if (mask)
 		ll_masked_store(&e->l, v, at, mask, align);
 	else
 		ll_store(&e->l, v, at, align);
