@@ -56,6 +56,7 @@ SLOW = [
     (60, CLI + "test_plan.py"),
     (60, CLI + "test_compile.py"),
     (120, UNIT + "test_native"),
+    (180, UNIT + "test_tails"),
     (60, CLI + "test_run.py"),
     (60, CLI + "test_targets.py"),
     (120, CLI + "test_layers.py"),

@@ -98,19 +98,6 @@ static bool unpad_rows(const Question *q, const Padded *p, char *y)
 	return kept;
 }
 
-static int call_here(Native *n, moert_model *model, const moert_session_options *so,
-		     const moert_args *args)
-{
-	moert_session *session;
-	int error = n->start(model, so, &session);
-
-	if (error)
-		return error;
-	error = n->run(session, args);
-	n->end(session);
-	return error;
-}
-
 bool native_call(Native *n, const Question *q, Answer *a)
 {
 	moert_session_options so = {sizeof so, q->threads, q->pool ? serial_pool : NULL, NULL};
@@ -135,7 +122,7 @@ bool native_call(Native *n, const Question *q, Answer *a)
 	if (q->padded)
 		pad_rows(n, q, &args, &padded);
 	int error = n->foreign ? foreign_run(n->foreign, model, &so, &args, NULL)
-			       : call_here(n, model, &so, &args);
+			       : loaded_call(&n->library, model, &so, &args);
 	if (error)
 		printf("run: %s\n", moert_error(error));
 	return !error && (!q->padded || unpad_rows(q, &padded, a->outs[0]));

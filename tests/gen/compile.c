@@ -7,15 +7,9 @@
 #include "../../backend/backend.h"
 #include "../../frontend/frontend.h"
 #include "../../passes/pass.h"
-#include <dlfcn.h>
-#include <errno.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 static const char *module_text(Arena *a, const Module *m)
 {
@@ -131,21 +125,6 @@ void native_pipeline(Native *n, void (*after)(void *, const char *))
 		run_pipeline(n, after);
 }
 
-static bool run_linker(Native *n, const char *object, const char *library)
-{
-	char *argv[] = {"ld", "-shared", "--gc-sections", "-Bsymbolic", "-o", (char *)library,
-			(char *)object, GUARDED, NULL};
-	pid_t pid;
-	int status;
-
-	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ))
-		return false;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return false;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 /* What the backend says when it has no code for something yet. */
 static bool is_refusal(const char *said)
 {
@@ -179,17 +158,12 @@ static Verdict emit(Native *n, const char *library)
 	printf("%s", said);
 	Verdict v = ok ? VERDICT_PASSED : is_refusal(said) ? VERDICT_SKIPPED : VERDICT_FAILED;
 	free(said);
-	if (ok && !as_users(n->p) && !run_linker(n, object, library)) {
+	if (ok && !as_users(n->p) && !loaded_link(object, library)) {
 		printf("ld failed\n");
 		v = VERDICT_FAILED;
 	}
 	unlink(object);
 	return v;
-}
-
-static void *symbol(Native *n, const char *what)
-{
-	return dlsym(n->library, arena_printf(n->arena, "%s_%s", n->m->name, what));
 }
 
 static bool load(Native *n, const char *path)
@@ -199,19 +173,8 @@ static bool load(Native *n, const char *path)
 					   path, n->m->name);
 		return n->foreign != NULL;
 	}
-	n->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!n->library) {
-		printf("%s\n", dlerror());
-		return false;
-	}
-	*(void **)&n->open = symbol(n, "open_memory");
-	*(void **)&n->start = symbol(n, "start");
-	*(void **)&n->run = symbol(n, "run");
-	*(void **)&n->end = symbol(n, "end");
-	*(void **)&n->close = symbol(n, "close");
-	*(void **)&n->guard = dlsym(n->library, "moert_guard");
-	return n->open && n->start && n->run && n->end && n->close &&
-	       (n->guard || n->p->library);
+	return loaded_open(&n->library, path, n->m->name) &&
+	       (n->library.guard || n->p->library);
 }
 
 static void make_cases(Native *n, const Program *p, int count)
@@ -255,9 +218,9 @@ bool native_open(Native *n, moert_model **model)
 	n->weights.m = n->m;
 	int error = n->foreign ? foreign_open_memory(n->foreign, weights_get, &n->weights,
 						     &options, model)
-			       : n->open(weights_get, &n->weights, &options, model);
-	if (!error && !n->foreign && n->guard)
-		error = n->guard(*model, n->p->under);
+			       : n->library.open(weights_get, &n->weights, &options, model);
+	if (!error && !n->foreign && n->library.guard)
+		error = n->library.guard(*model, n->p->under);
 	if (error)
 		printf("open: %s, %s\n", moert_error(error), why);
 	return error == 0;
@@ -268,7 +231,7 @@ Verdict native_compile(Native *n, const Program *p)
 	const char *library = arena_printf(n->arena, "%s/%d.so", n->scratch, getpid());
 
 	n->p = p;
-	n->pages = (Pages){.a = n->arena, .under = p->under};
+	n->pages = (Pages){.under = p->under};
 	if (!start_over(n) || !run_pipeline(n, NULL))
 		return VERDICT_FAILED;
 	Verdict v = emit(n, library);
@@ -284,17 +247,15 @@ void native_shut(Native *n, moert_model *model)
 	if (n->foreign)
 		foreign_close(n->foreign, model);
 	else if (model)
-		n->close(model);
+		n->library.close(model);
 }
 
 void native_close(Native *n)
 {
 	native_shut(n, n->model);
 	foreign_end(n->foreign);
-	if (n->library)
-		dlclose(n->library);
+	loaded_close(&n->library);
 	pages_free(&n->pages);
 	n->model = NULL;
-	n->library = NULL;
 	n->foreign = NULL;
 }

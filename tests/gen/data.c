@@ -4,30 +4,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-void *guarded(Pages *p, size_t bytes)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t whole = (bytes + page - 1) / page * page, all = whole + 2 * page;
-	char *at = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (at == MAP_FAILED || (whole && mprotect(at + page, whole, PROT_READ | PROT_WRITE)))
-		ice("no memory for a guarded array");
-	vec_push(p->a, &p->at, at);
-	vec_push(p->a, &p->bytes, all);
-	at += page;
-	memset(at, 0xff, whole);
-	return p->under ? at : at + whole - bytes;
-}
-
-void pages_free(Pages *p)
-{
-	for (int i = 0; i < p->at.n; i++)
-		munmap(p->at.at[i], p->bytes.at[i]);
-	p->at.n = p->bytes.n = 0;
-}
 
 /* A dot of the weight's length with N(0, 1) stays about N(0, 1). */
 static double deviation(const Type *t)

@@ -22,12 +22,6 @@ void        weights_open(Arena *, GenWeights *);
 moert_weight_fn weights_get;            /* ctx: the GenWeights */
 int64_t     turned(const GenWeights *, int64_t expert);  /* whose weights it has now */
 
-/* Arrays that end right before a page that nobody may touch, or begin right after one;
- * what else there is around them is NaN. */
-typedef struct { Arena *a; bool under; Vec(void *) at; Vec(size_t) bytes; } Pages;
-void *guarded(Pages *, size_t bytes);
-void  pages_free(Pages *);
-
 typedef struct {
 	const char *name;
 	Type    type;

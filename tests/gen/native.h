@@ -6,6 +6,8 @@
 #include "data.h"
 
 #include "../../foreign/foreign.h"
+#include "../guarded.h"
+#include "../loaded.h"
 
 /* One set of tokens, for all configurations of a text: what goes in, and what the
  * interpreter says comes out. */
@@ -28,15 +30,8 @@ typedef struct {
 	/* this configuration: the module as it was compiled, and the loaded layer */
 	const Program *p;
 	Module       *m;
-	void         *library;          /* here, or .. */
+	Loaded        library;          /* here, or .. */
 	Foreign      *foreign;          /* .. under qemu */
-	int (*open)(moert_weight_fn *, void *, const moert_options *, moert_model **);
-	int (*start)(moert_model *, const moert_session_options *, moert_session **);
-	int (*run)(moert_session *, const moert_args *);
-	void (*end)(moert_session *);
-	void (*close)(moert_model *);
-	/* NULL: a runtime without guards; see guard/guard.c */
-	int (*guard)(moert_model *, int64_t under);
 	moert_model  *model;
 	Case         *at;               /* this call */
 	Pages         pages;            /* of arrays of this configuration's calls */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * native: a tensor-level module compiled, loaded and compared with the interpreter; what
- * the tests of generated code share. */
+ * native: a tensor-level module compiled, loaded between guard pages and compared with the
+ * interpreter; what the tests of generated code share. */
 #ifndef MOEC_NATIVE_H
 #define MOEC_NATIVE_H
 
@@ -8,12 +8,9 @@
 #include "../../foreign/foreign.h"
 #include "../../ir/eval.h"
 #include "../../passes/pass.h"
-#include "../../runtime/moert.h"
-#include <dlfcn.h>
+#include "../guarded.h"
+#include "../loaded.h"
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 typedef struct {
 	WeightSource source;            /* first: the interpreter's view */
@@ -53,164 +50,230 @@ static inline const void *native_runtime(void *ctx, const moert_layer *layer,
 	return p ? native_weight(w, p, expert) : NULL;
 }
 
-typedef struct {
-	void *handle;
-	int (*open_memory)(moert_weight_fn *, void *, const moert_options *, moert_model **);
-	int (*start)(moert_model *, const moert_session_options *, moert_session **);
-	int (*run)(moert_session *, const moert_args *);
-	void (*end)(moert_session *);
-	void (*close)(moert_model *);
-} NativeLibrary;
-
-static inline void *native_symbol(void *handle, const char *layer, const char *what)
+/* A reason why code for the target cannot run here, or NULL. */
+static inline const char *native_lacks(Arena *a, const Target *t)
 {
-	char name[256];
-
-	snprintf(name, sizeof name, "%s_%s", layer, what);
-	return dlsym(handle, name);
+	if (!target_is_host(t))
+		return foreign_lacks(a, t);
+	return target_host_has(t) ? NULL : "the CPU lacks a feature";
 }
 
-static inline bool native_load(NativeLibrary *lib, const char *path, const char *layer)
+/* A module for a target, and a function that changes it before it is packed, or NULL. */
+typedef struct {
+	Arena        *arena;
+	const Target *target;
+	Module       *m;                /* compiled .. */
+	const Module *reference;        /* .. and as it was */
+	const PassOptions *options;
+	void        (*change)(Module *, const Target *);
+	bool          under;            /* arrays begin behind a page, and do not end before one */
+	/* native_open fills in */
+	Loaded        here;
+	Foreign      *there;
+	moert_model  *model;
+	NativeWeights weights;
+} Native;
+
+static inline void native_passes(const Native *n, Diag *diag)
 {
-	lib->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!lib->handle) {
-		printf("%s\n", dlerror());
+	PassContext ctx = {.arena = n->arena, .diag = diag, .target = n->target};
+	PassOptions half = *n->options;
+
+	if (!n->change) {
+		run_passes(n->m, &ctx, &half);
+		return;
+	}
+	half.stop_after = "schedule-blocks";
+	run_passes(n->m, &ctx, &half);
+	n->change(n->m, n->target);
+	half.stop_after = NULL;
+	half.from = "schedule-blocks";
+	run_passes(n->m, &ctx, &half);
+}
+
+static inline bool native_load(Native *n, Diag *diag, const char *object, const char *library)
+{
+	bool host = target_is_host(n->target);
+	EmitOptions emit = {.target = n->target, .what = host ? EMIT_OBJ : EMIT_LIB,
+			    .out = host ? object : library, .verify = true};
+
+	if (!backend_emit(n->arena, diag, n->m, &emit))
 		return false;
-	}
-	*(void **)&lib->open_memory = native_symbol(lib->handle, layer, "open_memory");
-	*(void **)&lib->start = native_symbol(lib->handle, layer, "start");
-	*(void **)&lib->run = native_symbol(lib->handle, layer, "run");
-	*(void **)&lib->end = native_symbol(lib->handle, layer, "end");
-	*(void **)&lib->close = native_symbol(lib->handle, layer, "close");
-	return lib->open_memory && lib->start && lib->run && lib->end && lib->close;
+	if (host)
+		return loaded_link(object, library) &&
+		       loaded_open(&n->here, library, n->m->name) && n->here.guard;
+	n->there = foreign_start(n->arena, diag, n->target, library, n->m->name);
+	return n->there != NULL;
 }
 
-/* One call of the library, in this process. */
-static inline int native_call_here(const char *path, const char *layer, NativeWeights *w,
-				   const moert_session_options *so, const moert_args *args)
+/* Here, or under qemu for a machine that this one is not. */
+static inline bool native_open(Native *n)
 {
-	NativeLibrary lib;
-	moert_model *model;
-	moert_session *session;
+	Diag *diag = diag_new(n->arena, stderr);
+	char object[] = "/tmp/moec-native-XXXXXX.o", library[] = "/tmp/moec-native-XXXXXX.so";
+	int fds[] = {mkstemps(object, 2), mkstemps(library, 3)};
 
-	if (!native_load(&lib, path, layer))
-		return MOERT_INTERNAL;
-	int error = lib.open_memory(native_runtime, w, NULL, &model);
-	if (!error && !(error = lib.start(model, so, &session))) {
-		error = lib.run(session, args);
-		lib.end(session);
-	}
-	lib.close(model);
-	dlclose(lib.handle);
-	return error;
+	n->weights = (NativeWeights){{native_source}, n->arena, n->m, {0}, {0}};
+	native_passes(n, diag);
+	bool ok = diag_errors(diag) == 0 && native_load(n, diag, object, library);
+	for (int i = 0; i < 2; i++)
+		close(fds[i]);
+	unlink(object);
+	unlink(library);
+	if (!ok)
+		return false;
+	int error = n->there ? foreign_open_memory(n->there, native_runtime, &n->weights, NULL,
+						   &n->model)
+			     : n->here.open(native_runtime, &n->weights, NULL, &n->model);
+	if (!error && !n->there)
+		error = n->here.guard(n->model, n->under);
+	if (error)
+		printf("open: error %d\n", error);
+	return error == 0;
 }
 
-/* .. or under qemu, for a machine that this one is not. */
-static inline int native_call(Arena *arena, const Target *target, const char *path,
-			      const char *layer, NativeWeights *w,
-			      const moert_session_options *so, const moert_args *args)
+static inline void native_close(Native *n)
 {
-	if (target_is_host(target))
-		return native_call_here(path, layer, w, so, args);
-	Foreign *f = foreign_start(arena, diag_new(arena, stderr), target, path, layer);
-	if (!f)
-		return MOERT_INTERNAL;
-	moert_model *model;
-	int error = foreign_open_memory(f, native_runtime, w, NULL, &model);
-	if (!error)
-		error = foreign_run(f, model, so, args, NULL);
-	foreign_end(f);
-	return error;
+	if (n->there)
+		foreign_close(n->there, n->model);
+	else if (n->model)
+		n->here.close(n->model);
+	foreign_end(n->there);
+	loaded_close(&n->here);
 }
 
-/* x rows of N(0, 1), exact in the input's type, as doubles and as the library reads them */
-static inline void native_input(Arena *arena, Dtype t, int64_t n, double **v, void **raw)
+/* One call: what goes in, as doubles too, and what comes out. */
+typedef struct {
+	int64_t  tokens, threads, pad;  /* pad: entries between rows of x and of y */
+	double  *v;
+	int64_t  row, stride;           /* of y */
+	char    *y;
+	int32_t *picks;
+	float   *gates;
+} NativeCall;
+
+/* x: rows of N(0, 1), exact in the input's type. */
+static inline char *native_input(const Native *n, NativeCall *c, Pages *pages, int64_t *stride)
 {
-	*raw = arena_alloc(arena, (size_t)n * 8 + 64);
-	*v = NEWN(arena, double, (size_t)n + 1);
-	random_normals(t, *raw, 0, n, 11, name_hash("x"), 1.0);
-	load_doubles(t, *raw, n, *v);
+	Type t = n->reference->fns->body->args[0]->type;
+	int64_t each = type_elems(&t), bytes = each * entry_bytes(t.dtype), all = c->tokens * each;
+	char *raw = arena_alloc(n->arena, (size_t)all * 8 + 64);
+
+	*stride = bytes + c->pad * entry_bytes(t.dtype);
+	c->v = NEWN(n->arena, double, (size_t)all + 1);
+	random_normals(t.dtype, raw, 0, all, 11, name_hash("x"), 1.0);
+	load_doubles(t.dtype, raw, all, c->v);
+	char *x = guarded(pages, c->tokens
+				 ? (size_t)((c->tokens - 1) * *stride + bytes) : 0);
+	for (int64_t i = 0; i < c->tokens; i++)
+		memcpy(x + i * *stride, raw + i * bytes, (size_t)bytes);
+	return x;
+}
+
+/* Where y has room between its rows, it still is what it was. */
+static inline bool native_kept(const NativeCall *c)
+{
+	for (int64_t t = 0; t + 1 < c->tokens; t++)
+		for (int64_t i = c->row; i < c->stride; i++)
+			if ((unsigned char)c->y[t * c->stride + i] != 0xff) {
+				printf("y is written between its rows\n");
+				return false;
+			}
+	return true;
+}
+
+static inline bool native_call(Native *n, NativeCall *c, Pages *pages)
+{
+	Type out = n->reference->fns->outs[0];
+	moert_session_options so = {sizeof so, c->threads, NULL, NULL};
+	size_t slots = (size_t)(c->tokens * n->reference->picks);
+	int64_t x_stride;
+	char *x = native_input(n, c, pages, &x_stride);
+
+	c->row = type_elems(&out) * entry_bytes(out.dtype);
+	c->stride = c->row + c->pad * entry_bytes(out.dtype);
+	c->y = guarded(pages, c->tokens ? (size_t)((c->tokens - 1) * c->stride + c->row) : 0);
+	c->picks = guarded(pages, slots * sizeof *c->picks);
+	c->gates = guarded(pages, slots * sizeof *c->gates);
+	moert_args args = {.size = sizeof args, .x = x, .tokens = c->tokens, .y = c->y,
+			   .x_stride = x_stride, .y_stride = c->stride,
+			   .picks_out = n->reference->picks ? c->picks : NULL,
+			   .gates_out = n->reference->picks ? c->gates : NULL};
+	n->weights.m = n->m;
+	int error = n->there ? foreign_run(n->there, n->model, &so, &args, NULL)
+			     : loaded_call(&n->here, n->model, &so, &args);
+	n->weights.m = n->reference;
+	if (error)
+		printf("run: %s\n", moert_error(error));
+	return !error && native_kept(c);
 }
 
 typedef struct {
-	int64_t tokens;
 	double  worst;          /* largest |error| / bound */
 	int64_t rerouted;       /* tokens whose picks differ from the interpreter's */
 } NativeReport;
 
-/* Compiles m (tensor level) for a target and compares `tokens` tokens with the reference. */
-static inline bool native_compare(Arena *arena, Module *m, const Module *reference,
-				  const Target *target, int64_t tokens, int threads,
-				  const PassOptions *options, NativeReport *report)
+/* Other picks are right where the scores are closer than their bounds. */
+static inline bool native_same_picks(const Native *n, const NativeCall *c,
+				     const EvalResult *own, NativeReport *report)
 {
-	Diag *diag = diag_new(arena, stderr);
-	PassContext ctx = {.arena = arena, .diag = diag, .target = target};
-	char path[] = "/tmp/moec-native-XXXXXX.so";
-	int fd = mkstemps(path, 3);
-	NativeWeights w = {{native_source}, arena, reference, {0}, {0}};
-	const char *why = "";
+	int64_t picks = n->reference->picks;
 
-	close(fd);
-	run_passes(m, &ctx, options);
-	EmitOptions emit = {.target = target, .what = EMIT_LIB, .out = path, .verify = true};
-	bool ok = backend_emit(arena, diag, m, &emit);
-	moert_session_options so = {sizeof so, threads, NULL, NULL};
-	Type in = reference->fns->body->args[0]->type, out = reference->fns->outs[0];
-	int64_t h = type_elems(&in), ho = type_elems(&out), picks = MAX(reference->picks, 1);
-	double *v;
-	void *x, *y = arena_alloc(arena, (size_t)(tokens * ho) * 8 + 64);
-	native_input(arena, in.dtype, tokens * h, &v, &x);
-	int32_t *chosen = NEWN(arena, int32_t, (size_t)(tokens * picks) + 1);
-	float *gates = NEWN(arena, float, (size_t)(tokens * picks) + 1);
-	moert_args args = {.size = sizeof args, .x = x, .tokens = tokens, .y = y,
-			   .picks_out = chosen, .gates_out = gates};
-	w.m = m;
-	int error = ok ? native_call(arena, target, path, m->name, &w, &so, &args)
-		       : MOERT_INTERNAL;
-	w.m = reference;
-	unlink(path);
-	if (error) {
-		printf("run: error %d\n", error);
-		return false;
-	}
-	EvalInput input = {"x", v};
-	EvalCall call = {.tokens = tokens, .inputs = &input, .ninputs = 1, .weights = &w.source,
-			 .step = -1, .bounds = true};
-	EvalResult own, given;
-	if (!eval_fn(arena, reference, reference->fns, &call, &own, &why)) {
-		printf("eval: %s\n", why);
-		return false;
-	}
-	*report = (NativeReport){.tokens = tokens};
-	bool differ = false;
-	for (int64_t t = 0; own.picks && t < tokens; t++)
-		if (memcmp(own.picks + t * picks, chosen + t * picks,
-			   (size_t)picks * 4)) {
-			report->rerouted++;
-			differ = true;
-			if (own.gap && own.gap[t] >= 4) {
-				printf("token %lld: other picks, gap %g\n", (long long)t,
-				       own.gap[t]);
-				ok = false;
-			}
-		}
-	given = own;
-	if (differ) {
-		call.picks = chosen;
-		call.gates = gates;
-		if (!eval_fn(arena, reference, reference->fns, &call, &given, &why))
+	for (int64_t t = 0; own->picks && t < c->tokens; t++) {
+		if (!memcmp(own->picks + t * picks, c->picks + t * picks, (size_t)picks * 4))
+			continue;
+		report->rerouted++;
+		if (own->gap && own->gap[t] >= 4) {
+			printf("token %lld: other picks, gap %g\n", (long long)t, own->gap[t]);
 			return false;
+		}
 	}
-	double *got = NEWN(arena, double, (size_t)(tokens * ho) + 1);
-	load_doubles(out.dtype, y, tokens * ho, got);
-	for (int64_t i = 0; i < tokens * ho; i++) {
-		double e = fabs(got[i] - given.outs[0].v[i]);
-		double bound = given.outs[0].err ? given.outs[0].err[i] : 0;
-		double ratio = e == 0 ? 0 : bound > 0 ? e / bound : INFINITY;
-		if (isnan(got[i]) != isnan(given.outs[0].v[i]))
-			ratio = INFINITY;
-		report->worst = fmax(report->worst, ratio);
+	return true;
+}
+
+static inline double native_worst(const Native *n, const NativeCall *c, const Tensor *want)
+{
+	Type out = n->reference->fns->outs[0];
+	int64_t each = type_elems(&out);
+	double *got = NEWN(n->arena, double, (size_t)each + 1), worst = 0;
+
+	for (int64_t t = 0; t < c->tokens; t++) {
+		load_doubles(out.dtype, c->y + t * c->stride, each, got);
+		for (int64_t i = 0; i < each; i++) {
+			double v = want->v[t * each + i], e = fabs(got[i] - v);
+			double bound = want->err ? want->err[t * each + i] : 0;
+			double ratio = e == 0 ? 0 : bound > 0 ? e / bound : INFINITY;
+			worst = fmax(worst, isnan(got[i]) != isnan(v) ? INFINITY : ratio);
+		}
 	}
+	return worst;
+}
+
+/* The tokens of one call against the interpreter. */
+static inline bool native_compare(Native *n, NativeCall *c, NativeReport *report)
+{
+	Pages pages = {.under = n->under};
+	const char *why = "";
+	EvalResult r;
+
+	*report = (NativeReport){0};
+	bool ok = native_call(n, c, &pages);
+	EvalInput input = {"x", c->v};
+	EvalCall call = {.tokens = c->tokens, .inputs = &input, .ninputs = 1,
+			 .weights = &n->weights.source, .step = -1, .bounds = true};
+	const Fn *fn = n->reference->fns;
+	ok = ok && eval_fn(n->arena, n->reference, fn, &call, &r, &why) &&
+	     native_same_picks(n, c, &r, report);
+	if (ok && report->rerouted) {
+		call.picks = c->picks;
+		call.gates = c->gates;
+		ok = eval_fn(n->arena, n->reference, fn, &call, &r, &why);
+	}
+	if (ok)
+		report->worst = native_worst(n, c, &r.outs[0]);
+	if (*why)
+		printf("eval: %s\n", why);
+	pages_free(&pages);
 	return ok;
 }
 

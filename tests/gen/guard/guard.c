@@ -9,37 +9,16 @@
 #include "../../../runtime/workspace.c"
 #undef moert_workspace
 
-#include <sys/mman.h>
-#include <unistd.h>
+#include "../../guarded.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
-typedef struct { char *at; size_t bytes; } piece;
-static piece pieces[4096];              /* of the call that runs now */
-static int npieces;
-static bool guarding, below;
+static Pages call, weights;             /* of the call that runs now; until the library goes */
+static bool guarding;
 
-static void *guarded(int64_t bytes)
+static void *piece(int64_t bytes)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (size_t)bytes;
-	size_t whole = (used + page - 1) & -page, all = whole + 2 * page;
-	char *at = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			0);
-
-	if (at == MAP_FAILED || (whole && mprotect(at + page, whole, PROT_READ | PROT_WRITE)))
-		abort();
-	memset(at + page, 0xff, whole);
-	if (npieces < (int)(sizeof pieces / sizeof *pieces))
-		pieces[npieces++] = (piece){at, all};
-	return at + page + (below ? 0 : whole - used);
-}
-
-static void unguard(void)
-{
-	while (npieces > 0) {
-		npieces--;
-		munmap(pieces[npieces].at, pieces[npieces].bytes);
-	}
+	return guarded(&call, (size_t)bytes);
 }
 
 /* Tables of tokens and rows; the runtime fills them from here on. */
@@ -47,17 +26,17 @@ static void guard_tables(moert_session *s, int64_t tokens)
 {
 	const moert_layer *l = s->model->layer;
 
-	s->position = guarded(s->args.tokens * (int64_t)sizeof *s->position);
-	s->sequence = guarded(s->args.tokens * (int64_t)sizeof *s->sequence);
-	s->starts = guarded((s->nseq + 1) * (int64_t)sizeof *s->starts);
+	s->position = piece(s->args.tokens * (int64_t)sizeof *s->position);
+	s->sequence = piece(s->args.tokens * (int64_t)sizeof *s->sequence);
+	s->starts = piece((s->nseq + 1) * (int64_t)sizeof *s->starts);
 	for (int64_t r = 0; r < l->nranges; r++) {
 		int64_t n = tokens * range_picks(l, r) * (int64_t)sizeof(int32_t);
 		int64_t count = l->ranges[r].count;
 		s->rows[r] = (moert_rows){
-			.token = guarded(n), .slot = guarded(n), .expert = guarded(n),
-			.row = guarded(n),
-			.start = guarded((count + 1) * (int64_t)sizeof(int64_t)),
-			.active = guarded(count * (int64_t)sizeof(int32_t)),
+			.token = piece(n), .slot = piece(n), .expert = piece(n),
+			.row = piece(n),
+			.start = piece((count + 1) * (int64_t)sizeof(int64_t)),
+			.active = piece(count * (int64_t)sizeof(int32_t)),
 		};
 	}
 }
@@ -77,7 +56,7 @@ static void guard_buffers(moert_session *s, int64_t tokens)
 			continue;
 		if (row >= LINE)
 			row = (row + LINE - 1) & -LINE;
-		s->base[i].at = guarded(rows ? (rows - 1) * stride + row : 0);
+		s->base[i].at = piece(rows ? (rows - 1) * stride + row : 0);
 	}
 }
 
@@ -88,35 +67,34 @@ int moert_workspace(moert_session *s, int64_t group_tokens)
 
 	if (error || !guarding)
 		return error;
-	unguard();
+	pages_free(&call);
 	guard_tables(s, group_tokens);
 	guard_buffers(s, group_tokens);
-	s->scratch = guarded(s->workers * s->scratch_bytes);
+	s->scratch = piece(s->workers * s->scratch_bytes);
 	return 0;
 }
 
-/* From now on calls are guarded, and this model's weights are.  These pages stay until the
- * library goes. */
+static const void *guarded_copy(const moert_weight *w, const void *from)
+{
+	return memcpy(guarded(&weights, (size_t)w->bytes), from, (size_t)w->bytes);
+}
+
+/* From now on calls are guarded, and this model's weights are. */
 EXPORT int moert_guard(moert_model *, int64_t under);
 EXPORT int moert_guard(moert_model *m, int64_t under)
 {
 	const moert_layer *l = m->layer;
-	int64_t at = 0;
+	const void **copy = m->copies;
 
 	guarding = true;
-	below = under;
+	call.under = weights.under = under;
 	for (int64_t w = 0; w < l->nweights; w++)
 		if (l->weights[w].range < 0)
-			m->weight[w] = memcpy(guarded(l->weights[w].bytes), m->weight[w],
-					      (size_t)l->weights[w].bytes);
+			m->weight[w] = guarded_copy(&l->weights[w], m->weight[w]);
 	for (int64_t r = 0; r < l->nranges; r++)
-		for (int64_t e = 0; e < l->ranges[r].count; e++, at += l->nweights)
-			for (int64_t w = 0; w < l->nweights; w++)
-				if (m->copies[at + w])
-					m->copies[at + w] =
-						memcpy(guarded(l->weights[w].bytes),
-						       m->copies[at + w],
-						       (size_t)l->weights[w].bytes);
-	npieces = 0;
+		for (int64_t n = l->ranges[r].count * l->nweights; n--; copy++)
+			if (*copy)
+				*copy = guarded_copy(&l->weights[(copy - m->copies) %
+								 l->nweights], *copy);
 	return 0;
 }
