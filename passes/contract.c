@@ -57,9 +57,8 @@ bool pass_allowed(const Pass *p, Facts facts, const char **after, const char **b
 
 bool check_order(Diag *diag, const Pass *p, const Module *m)
 {
-	const Op *call = m->fns ? find_call(m->fns->body) : NULL;
-	Loc at = call ? call->loc : m->fns && m->fns->body->first ? m->fns->body->first->loc
-								  : (Loc){0};
+	const Op *call = find_call(m->fns->body), *first = call ? call : m->fns->body->first;
+	Loc at = first ? first->loc : (Loc){0};
 	const char *after, *before;
 
 	if (pass_allowed(p, module_facts(m), &after, &before))

@@ -54,7 +54,6 @@ static bool to_linear(Fn *fn, Op *op)
 	}
 	if (is_vector(a) && is_matrix(b)) {
 		Value *t = put1(op, OP_transpose, b, NULL);
-		t->id = WEIGHT;
 		replace(fn, op, put2(op, OP_linear, a, t, &op->outs[0]->type));
 		return true;
 	}

@@ -208,7 +208,7 @@ static void form_fn(Module *m, PassContext *ctx, Fn *fn, int nlosses)
 
 bool form_kernels(Module *m, PassContext *ctx)
 {
-	if (!m->fns || m->target)
+	if (m->target)
 		return false;
 	if (!ctx->target)
 		ice("form-kernels without a target");

@@ -222,8 +222,6 @@ bool fuse_experts(Module *m, PassContext *ctx)
 	Fuse f = {.m = m, .target = ctx->target};
 	bool changed = false;
 
-	if (!m->fns)
-		return false;
 	if (!ctx->target)
 		ice("fuse-experts without a target");
 	f.arena = arena_new();

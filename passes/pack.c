@@ -112,8 +112,6 @@ bool pack(Module *m, PassContext *ctx)
 {
 	Pack p = {.m = m, .target = ctx->target};
 
-	if (!m->fns)
-		return false;
 	if (!ctx->target)
 		ice("pack without a target");
 	for (int i = 0; fn_compiled(m, i); i++) {

@@ -66,7 +66,7 @@ static Timing run_one(Module *m, PassContext *ctx, const PassOptions *o, const P
 	if (o->verify && !verify(m, &why))
 		ice("after pass %s: %s", pass->name, why);
 	/* a layer without matrices has no panels */
-	if (o->verify && m->fns && !diag_errors(ctx->diag) &&
+	if (o->verify && !diag_errors(ctx->diag) &&
 	    pass->gives & ~module_facts(m) & (Facts)~PACKED)
 		ice("after pass %s: what it gives does not hold", pass->name);
 	if (o->print_after && (strcmp(o->print_after, "all") == 0 ||
@@ -110,8 +110,7 @@ void run_passes(Module *m, PassContext *ctx, const PassOptions *o)
 
 	if (!ctx->target && m->target)
 		ctx->target = target_find(m->target);
-	if (n && m->target && m->fns && ctx->target &&
-	    !check_kernels(ctx->diag, m, ctx->target))
+	if (n && m->target && ctx->target && !check_kernels(ctx->diag, m, ctx->target))
 		return;
 	/* a row without a function is the backend's, which comes after all of ours */
 	while (ran < n && list[ran]->run && check_order(ctx->diag, list[ran], m)) {
