@@ -13,12 +13,11 @@ static const size_t MiB = 1 << 20;
 /* The header of a real checkpoint takes 8 bytes for one of text, hostile JSON up to 80.
  * jansson's allocator hooks carry no context, so what is left of the budget is the
  * thread's. */
-static _Thread_local bool   budgeted;
-static _Thread_local size_t budget, used;
+static _Thread_local size_t budget = SIZE_MAX, used;
 
 static void *budget_malloc(size_t n)
 {
-	if (budgeted && used + n > budget)
+	if (used + n > budget)
 		return NULL;
 	void *p = malloc(n);
 	used += malloc_usable_size(p);
@@ -84,9 +83,8 @@ json_t *json_text(Arena *a, Diag *d, const char *file, const char *what, const c
 	pthread_once(&once, install_budget);
 	budget = MIN(48 * n + MiB, 128 * MiB + 2 * n);
 	used = 0;
-	budgeted = true;
 	json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-	budgeted = false;
+	budget = SIZE_MAX;
 	if (!j) {
 		Loc at = {.file = file, .line = MAX(e.line, 1), .col = MAX(e.column, 1)};
 		enum json_error_code code = json_error_code(&e);

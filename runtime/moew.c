@@ -294,7 +294,7 @@ static int check_entries(reader *r, const moert_layer *l, const moert_places *p,
 	if ((uint64_t)i != n)
 		return bad(r, "the table holds more weights than the layer has");
 	uint64_t end = r->header.table_at;
-	if (n && (*base % MOEW_PAGE || *base > end || end - *base < (uint64_t)p->bytes))
+	if (n && (*base % MOEW_PAGE || end - *base < (uint64_t)p->bytes))
 		return bad(r, "a weight lies outside the file");
 	return MOERT_OK;
 }

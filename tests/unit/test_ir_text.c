@@ -238,6 +238,10 @@ static void refusals(void)
 	    {HEAD "return {\"a\\", "return has no regions"},
 	    {HEAD "return {\"a\n\"=1} } }", "return has no regions"},
 	    {HEAD "return {a=-i} } }", "'-..' is no number"},
+	    {"module \"m\" { param a: f32[281474976710657] }", " is not in 1 .. "},
+	    {"module \"m\" { target \"a\" target \"b\" }", "a second part 'target'"},
+	    {"module \"m\" { // a / comment\n target 3 }", "a.mir:2:9: "},
+	    {"module \"m\" { / }", "unexpected character '/'"},
 	    {"module \"m\" { param a: f32[E1234567] }", "expected a size, T, S, E<range>"},
 	    {"module \"m\" { state a: f32[S] per call init=0 state a: f32[S] per call "
 	     "init=0 }", "a second state 'a'"},

@@ -100,6 +100,8 @@ static const Case indexes[] = {
     {MAP("\"a\":\"pytorch_model.bin\""),
      I "tensor `a`: `pytorch_model.bin` is not a .safetensors file\n"},
     {MAP("\"a\":\"passwd\""), I "tensor `a`: `passwd` is not a .safetensors file\n"},
+    {MAP("\"a\":7,\"b\":\"x.safetensors\""),
+     I "tensor `a`: its file name is not a string\n"},
     {MAP("\"a\":\"x.safetensors\",\"b\":7"),
      I "tensor `b`: its file name is not a string\n"},
     {MAP("\"a\":\"x.safetensors\\u0000\""),

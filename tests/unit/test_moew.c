@@ -313,6 +313,56 @@ static int open_table(const unsigned char *table, size_t n, uint64_t layers, cha
 	return open_with(&first, 0, why);
 }
 
+/* The table with the places of the first layer's weights moved. */
+static int open_moved(const moert_layer *l, uint64_t by, char why[200])
+{
+	moew_header *h = (moew_header *)good;
+	unsigned char *table = malloc((size_t)h->table_bytes), *at = table;
+	uint32_t text;
+	uint64_t entries, place;
+
+	memcpy(table, good + h->table_at, (size_t)h->table_bytes);
+	for (int i = 0; i < 2; i++) {           /* its name and target */
+		memcpy(&text, at, sizeof text);
+		at += sizeof text + text;
+	}
+	memcpy(&entries, at + 8, sizeof entries);
+	at += 16;
+	for (uint64_t i = 0; i < entries; i++, at += 8 * MOEW_NUMBERS) {
+		memcpy(&text, at, sizeof text);
+		at += sizeof text + text;
+		memcpy(&place, at + 8 * MOEW_OFFSET, sizeof place);
+		place += by;
+		memcpy(at + 8 * MOEW_OFFSET, &place, sizeof place);
+	}
+	open_table(table, (size_t)h->table_bytes, h->layers, why);
+	free(table);
+	return open_with(l, 0, why);
+}
+
+static void test_places(void)
+{
+	const char *outside = ": a weight lies outside the file";
+	moert_weight w[4] = {weights[1], weights[0], weights[2], weights[2]};
+	moert_layer l = first;
+	char why[200];
+
+	make_file();
+	CHECK(open_moved(&first, 0, why) == 0);
+	uint64_t most = ((moew_header *)good)->table_at - MOEW_PAGE;
+	const uint64_t by[] = {8, most / MOEW_PAGE * MOEW_PAGE, (uint64_t)-MOEW_PAGE};
+	for (size_t i = 0; i < COUNT(by); i++) {
+		l.weights = i < 2 ? weights : w;        /* those once in memory come first */
+		CHECK(open_moved(&l, by[i], why) == MOERT_FORMAT);
+		CHECK(strstr(why, outside) != NULL);
+	}
+	l = first, l.weights = w, l.nweights = 4;
+	memcpy(w, weights, sizeof weights);
+	CHECK(open_moved(&l, 0, why) == MOERT_FORMAT);
+	CHECK(strstr(why, ": a weight is missing from the table") != NULL);
+	put_file(good, size);
+}
+
 static void test_tables(void)
 {
 	enum { TOO_LONG = (1 << 28) + 1 };
@@ -382,6 +432,7 @@ static void test_checksum(void)
 SUITE("moew", {"checksum", test_checksum}, {"round trip", test_round_trip},
       {"wrong layer", test_wrong_layer}, {"another layout", test_other_layout},
       {"wrong files", test_files}, {"wrong tables", test_tables},
+      {"wrong places", test_places},
       {"missing weights", test_missing}, {"cut short", test_truncated},
       {"bits flipped", test_flipped}, {"forged", test_forged},
       {"other versions", test_version})
