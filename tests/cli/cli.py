@@ -12,6 +12,7 @@ import traceback
 
 MOEC = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/moec")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SLACK = int(os.environ.get("MOEC_TEST_SLACK", 1))       # how often time and memory are granted
 SHARED = os.path.join(os.path.dirname(ROOT), "shared")
 tests = []
 if not os.access(MOEC, os.X_OK):
@@ -32,7 +33,7 @@ def moec(*args, status=0, said=(), stdin=None, limit=300):
     if isinstance(said, str):
         said = [said]
     p = subprocess.run([MOEC, *map(str, args)], capture_output=True, text=True,
-                       timeout=limit, stdin=subprocess.DEVNULL)
+                       timeout=limit * SLACK, stdin=subprocess.DEVNULL)
     shown = f"moec {' '.join(map(str, args))}\n{p.stdout}{p.stderr}"
     assert p.returncode == status, f"status {p.returncode}, not {status}: {shown}"
     for text in said:

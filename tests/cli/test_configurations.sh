@@ -6,7 +6,7 @@
 cd "$(dirname "$0")/../.." || exit 1
 keep=$(mktemp -d)
 "$(dirname "${1:-build/moec}")"/tests/gen/moe_gen tests/layers/*.moe tests/gen/cases/*.moe \
-	--count 50 --seed 20000 --configs 4 --jobs "$(nproc)" --keep "$keep"
+	--count "${MOE_GEN_COUNT:-50}" --seed 20000 --configs 4 --jobs "$(nproc)" --keep "$keep"
 status=$?
 rmdir --ignore-fail-on-non-empty "$keep"
 exit $status
