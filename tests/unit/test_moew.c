@@ -314,12 +314,13 @@ static int open_table(const unsigned char *table, size_t n, uint64_t layers, cha
 }
 
 /* The table with the places of the first layer's weights moved. */
-static int open_moved(const moert_layer *l, uint64_t by, char why[200])
+static int open_moved(const moert_layer *l, int64_t by, char why[200])
 {
 	moew_header *h = (moew_header *)good;
 	unsigned char *table = malloc((size_t)h->table_bytes), *at = table;
 	uint32_t text;
-	uint64_t entries, place;
+	uint64_t entries;
+	int64_t place;
 
 	memcpy(table, good + h->table_at, (size_t)h->table_bytes);
 	for (int i = 0; i < 2; i++) {           /* its name and target */
@@ -349,8 +350,8 @@ static void test_places(void)
 
 	make_file();
 	CHECK(open_moved(&first, 0, why) == 0);
-	uint64_t most = ((moew_header *)good)->table_at - MOEW_PAGE;
-	const uint64_t by[] = {8, most / MOEW_PAGE * MOEW_PAGE, (uint64_t)-MOEW_PAGE};
+	int64_t most = (int64_t)((moew_header *)good)->table_at - MOEW_PAGE;
+	const int64_t by[] = {8, most / MOEW_PAGE * MOEW_PAGE, -MOEW_PAGE};
 	for (size_t i = 0; i < COUNT(by); i++) {
 		l.weights = i < 2 ? weights : w;        /* those once in memory come first */
 		CHECK(open_moved(&l, by[i], why) == MOERT_FORMAT);

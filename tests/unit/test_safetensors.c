@@ -123,6 +123,8 @@ static const Case headers[] = {
      F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
     {ONE("F32", "", 0.0, 4), 4,
      F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
+    {ONE("F32", "", 0, 4.0), 4,
+     F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
     {ONE("F32", "", -4, 0), 4,
      F "tensor `a`: its data_offsets are not two whole numbers from 0 on\n"},
     {ONE("F32", "", 4, 0), 4, F "tensor `a`: its data_offsets end before they begin\n"},
