@@ -289,10 +289,8 @@ int moert_run_call(moert_session *s, const char *of, int64_t number,
 	int error = MOERT_ARGS;
 	if (number >= 0 && number < l->ncalls && strcmp(l->calls[number].of, of) == 0)
 		error = moert_start_call(s, number);
-	if (!error) {
-		s->calls_of[number]->model = &s->model->calls[number];
+	if (!error)
 		error = run_in(s, s->calls_of[number], args);
-	}
 	atomic_store(&s->busy, 0);
 	return error;
 }

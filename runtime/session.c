@@ -218,6 +218,9 @@ int moert_use(moert_session *s, moert_model *m)
 	moert_model *before = s->model;
 	atomic_fetch_add(&m->users, 1);
 	s->model = m;
+	for (int64_t i = 0; i < m->layer->ncalls; i++)
+		if (s->calls_of[i])             /* they end with the model before */
+			s->calls_of[i]->model = &m->calls[i];
 	moert_release(before);
 	atomic_store(&s->busy, 0);
 	return MOERT_OK;

@@ -250,6 +250,38 @@ static void test_calls(void)
 	}
 }
 
+/* The model before goes, and its memory becomes something else's. */
+static void test_use(void)
+{
+	static float matrix[H * I];
+	moert_layer whole = layer;
+	moert_model *other;
+	void *outputs[1], *junk[32];
+
+	whole.ncalls = COUNT(two_calls);
+	whole.calls = two_calls;
+	Rig r = rig_new(&whole, 40, 2, NULL);
+	moert_args a = rig_args(&r, outputs);
+	MUST(moert_run_call(r.s, "tiny", 0, &a) == 0);
+	MUST(moert_open_memory(&whole, natural, matrix, NULL, &other) == 0);
+	CHECK(moert_use(r.s, NULL) == MOERT_ARGS && moert_use(NULL, other) == MOERT_ARGS);
+	MUST(moert_use(r.s, other) == 0);
+	moert_close(other);
+	for (size_t i = 0; i < COUNT(junk); i++)
+		junk[i] = memset(malloc(16 * (i + 1)), 0xff, 16 * (i + 1));
+	moert_reset(r.s);
+	MUST(moert_run_call(r.s, "tiny", 0, &a) == 0);
+	CHECK(like_plain(&r, false));
+	MUST(moert_run(r.s, &a) == 0);
+	CHECK(like_plain(&r, false));
+	MUST(moert_open_memory(&layer, natural, matrix, NULL, &other) == 0);
+	CHECK(moert_use(r.s, other) == MOERT_LAYER);
+	moert_close(other);
+	for (size_t i = 0; i < COUNT(junk); i++)
+		free(junk[i]);
+	rig_free(&r);
+}
+
 static void test_strides(void)
 {
 	Rig r = rig_new(&layer, 9, 2, NULL);
@@ -367,5 +399,5 @@ static void test_open(void)
 SUITE("run", {"threads", test_threads}, {"many tokens", test_many},
       {"host pool", test_pool}, {"batches", test_batches}, {"sequences", test_sequences},
       {"groups", test_groups}, {"given routing", test_given}, {"strides", test_strides},
-      {"calls of a model's layers", test_calls},
+      {"calls of a model's layers", test_calls}, {"another model", test_use},
       {"no tokens", test_nothing}, {"errors", test_errors}, {"open", test_open})
