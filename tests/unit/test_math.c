@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_math: the functions of backend/math.c as kernels compute them, on floats of every
  * size, against libm in double; the bounds are those of backend/emit.h. */
-// libs: foreign backend passes moert dl pthread
+// libs: guarded foreign backend passes moert dl pthread
 #include "native.h"
 #include "unit.h"
 #include <float.h>
@@ -88,23 +88,20 @@ static void check_target(const Target *t, size_t f)
 		"    return %%y\n"
 		"  }\n"
 		"}\n", LANES, LANES, LANES, functions[f].name, LANES);
-	Module *m = parse_module(a, diag, "math", text);
-	PassContext ctx = {.arena = a, .diag = diag, .target = t};
+	const PassOptions verified = {.verify = true};
+	Native n = {.arena = a, .target = t, .options = &verified,
+		    .m = parse_module(a, diag, "math", text),
+		    .reference = parse_module(a, diag, "math", text)};
 	float *x = NEWN(a, float, SAMPLES), *y = NEWN(a, float, SAMPLES);
-	char path[] = "/tmp/moec-math-XXXXXX.so";
-	int fd = mkstemps(path, 3);
-	EmitOptions emit = {.target = t, .what = EMIT_LIB, .out = path, .verify = true};
 	moert_session_options options = {sizeof options, 1, NULL, NULL};
 	moert_args args = {.size = sizeof args, .x = x, .tokens = TOKENS, .y = y};
-	NativeWeights none = {{native_source}, a, m, {0}, {0}};
 
-	MUST(m != NULL && fd >= 0);
-	close(fd);
-	run_passes(m, &ctx, &(PassOptions){.verify = true});
+	MUST(n.m && n.reference);
 	fill(x);
-	CHECK(backend_emit(a, diag, m, &emit) &&
-	      native_call(a, t, path, m->name, &none, &options, &args) == 0);
-	unlink(path);
+	MUST(native_open(&n));
+	CHECK((n.there ? foreign_run(n.there, n.model, &options, &args, NULL)
+		       : loaded_call(&n.here, n.model, &options, &args)) == 0);
+	native_close(&n);
 	check(t->name, f, x, y);
 	arena_free(a);
 }
