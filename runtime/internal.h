@@ -124,7 +124,8 @@ struct moert_session {
 	int64_t            *trace_ns;   /* [nsteps], or NULL */
 
 	char               *scratch;    /* worker w: scratch + w * scratch_bytes */
-	int64_t             scratch_bytes, acc_bytes, sink_at;  /* scratch, acc, sink */
+	int64_t             scratch_bytes, acc_bytes;
+	int64_t             sink_at, sink_bytes;        /* behind scratch and acc */
 	int32_t            *position, *sequence;
 	int64_t            *starts;     /* [nseq + 1] */
 	int64_t            *counts;     /* [workers][largest range] for grouping */

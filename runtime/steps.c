@@ -12,6 +12,7 @@ enum {
 	BLOCK_ROWS = 64,        /* of a contraction whose rows go on into a row map */
 	ITEMS = 4,              /* a worker and contraction, at least */
 	MAP_ITEMS = 8,          /* a worker and row map */
+	NEAR = 256 << 10,       /* bytes of rows that stay in L2 beside panels */
 };
 
 /* One panel and the rows that pass it. */
@@ -176,26 +177,55 @@ static void contract_items(moert_session *s, const moert_step *st, int worker)
 	}
 }
 
-/* A combine: a worker owns a panel's columns and sums all experts into its sink. */
+/* How many panels of an expert pass in a row.  Its rows then come from L2 for all but the
+ * first of them, where they would fill it twice over with every expert's in between; but
+ * as many sums have to be kept.  Experts whose rows do not stay in L2 gain nothing. */
+static int64_t panels_together(const moert_session *s, const moert_step *st)
+{
+	const moert_weight *w = &s->model->layer->weights[st->weight];
+	int64_t tokens = MAX(1, s->call.tokens), n = MAX(1, actives(s, st)), row0, row1;
+
+	row_range(s, st, &row0, &row1);
+	int64_t left = (row1 - row0) * w->k * moert_stored_bytes(w->dtype);
+	int64_t most = MIN(s->sink_bytes / (tokens * w->cols * (int64_t)sizeof(float)),
+			   st->panels / ((int64_t)ITEMS * s->workers));
+
+	return left <= NEAR || left / n > NEAR ? 1 : MAX(1, most);
+}
+
+/* The panel behind this one: p of p0 .. p1-1 of active expert a, then the next expert's,
+ * then the first of those that begin at q. */
+static const char *panel_behind(const moert_session *s, const moert_step *st, int64_t a,
+				int64_t p, int64_t p0, int64_t p1, int64_t q)
+{
+	if (p + 1 < p1)
+		return item_of(s, st, a, p + 1).panel;
+	if (a + 1 < actives(s, st))
+		return item_of(s, st, a + 1, p0).panel;
+	return q < st->panels ? item_of(s, st, 0, q).panel : NULL;
+}
+
+/* A combine: a worker owns the columns of some panels and sums all experts into its sinks. */
 static void combine_items(moert_session *s, const moert_step *st, int worker)
 {
 	int64_t cols = s->model->layer->weights[st->weight].cols, n = actives(s, st);
-	int64_t tokens = s->call.tokens;
+	int64_t tokens = s->call.tokens, sums = tokens * cols;
+	int64_t together = panels_together(s, st);
 	float *sink = (float *)((char *)moert_scratch(s, worker) + s->sink_at);
 
-	for (int64_t p = moert_claim(s, st, 0), q; p < st->panels; p = q) {
-		q = moert_claim(s, st, 0);
-		memset(sink, 0, (size_t)(tokens * cols) * sizeof *sink);
-		for (int64_t a = 0; a < n; a++) {
-			item it = item_of(s, st, a, p);
-			const char *next = NULL;
-			if (a + 1 < n)
-				next = item_of(s, st, a + 1, p).panel;
-			else if (q < st->panels)
-				next = item_of(s, st, 0, q).panel;
-			contract(s, st, &it, next, sink, worker);
-		}
-		st->finish(call_of(s, st), sink, p, 0, tokens);
+	for (int64_t i = moert_claim(s, st, 0), j; i * together < st->panels; i = j) {
+		int64_t p0 = i * together, p1 = MIN(p0 + together, st->panels);
+		j = moert_claim(s, st, 0);
+		memset(sink, 0, (size_t)((p1 - p0) * sums) * sizeof *sink);
+		for (int64_t a = 0; a < n; a++)
+			for (int64_t p = p0; p < p1; p++) {
+				item it = item_of(s, st, a, p);
+				contract(s, st, &it,
+					 panel_behind(s, st, a, p, p0, p1, j * together),
+					 sink + (p - p0) * sums, worker);
+			}
+		for (int64_t p = p0; p < p1; p++)
+			st->finish(call_of(s, st), sink + (p - p0) * sums, p, 0, tokens);
 	}
 }
 

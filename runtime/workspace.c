@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 64, PAGE = 4096, ACC = 256 << 10 };
+enum { LINE = 64, PAGE = 4096, ACC = 256 << 10, SINK = 2 << 20 };
 
 /* Carves pieces out of one block: first with base NULL, to add up, then for good. */
 typedef struct { char *base; int64_t bytes; bool failed; } carver;
@@ -84,6 +84,16 @@ static void carve_rows(moert_session *s, carver *c, int64_t tokens)
 	s->counts = carve(c, s->workers, largest * (int64_t)sizeof *s->counts, LINE);
 }
 
+/* Sums of one panel's columns for all tokens, or of several panels where they are small. */
+static bool sink_of(const moert_step *st, int64_t tokens, int64_t row_bytes, int64_t *bytes)
+{
+	if (!moert_mul(tokens, row_bytes, bytes))
+		return false;
+	if (*bytes > 0 && *bytes < SINK)
+		*bytes *= MIN(SINK / *bytes, st->panels);
+	return true;
+}
+
 /* What a worker needs beside the buffers: a step's scratch (or the counters of a rank),
  * the waiting accumulators, and a combine's sink. */
 static void carve_scratch(moert_session *s, carver *c, int64_t tokens)
@@ -93,18 +103,18 @@ static void carve_scratch(moert_session *s, carver *c, int64_t tokens)
 
 	for (int64_t i = 0; i < l->nsteps; i++) {
 		const moert_step *st = &l->steps[i];
-		int64_t floats = 0, rows = MAX(tokens, s->nseq);
+		int64_t bytes = 0, rows = MAX(tokens, s->nseq);
 		scratch = MAX(scratch, MAX(st->scratch, moert_cross_scratch(st, rows)));
 		if (st->kind != MOERT_CONTRACT)
 			continue;
 		if (st->kblock)
 			acc = MAX(acc, MAX(ACC, st->tile_rows * st->width * 4));
-		if (st->finish &&
-		    !moert_mul(tokens, l->weights[st->weight].cols * 4, &floats))
+		if (st->finish && !sink_of(st, tokens, l->weights[st->weight].cols * 4, &bytes))
 			c->failed = true;
-		sink = MAX(sink, floats);
+		sink = MAX(sink, bytes);
 	}
 	s->acc_bytes = (acc + LINE - 1) & -LINE;
+	s->sink_bytes = sink;
 	s->sink_at = ((scratch + LINE - 1) & -LINE) + s->acc_bytes;
 	if (!moert_add(s->sink_at, sink, &scratch) ||
 	    !moert_round_up(scratch, PAGE, &s->scratch_bytes))
