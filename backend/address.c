@@ -30,7 +30,7 @@ int emit_weight_of(Emit *e, const Op *op)
 static Val pointer_in_table(Emit *e, Val table, Val index)
 {
 	Ll *l = &e->l;
-	return ll_load(l, l->ptr, ll_at(l, table, ll_mul(l, index, ll_i64(l, 8))), 8);
+	return ll_load_constant(l, l->ptr, ll_at(l, table, ll_mul(l, index, ll_i64(l, 8))), 8);
 }
 
 Val emit_view(Emit *e, Val call, int buffer)
@@ -95,7 +95,7 @@ Val emit_expert_weight_at(Emit *e, Val call, int weight, Val row)
 Val emit_list_entry(Emit *e, Val list, Val index)
 {
 	Ll *l = &e->l;
-	Val v = ll_load(l, l->i32, ll_at(l, list, ll_mul(l, index, ll_i64(l, 4))), 4);
+	Val v = ll_load_constant(l, l->i32, ll_at(l, list, ll_mul(l, index, ll_i64(l, 4))), 4);
 	return LLVMBuildSExt(l->b, v, l->i64, "");
 }
 

@@ -58,20 +58,37 @@ static Contract read_kernel(Emit *e, const Op *kernel)
 	return c;
 }
 
-/* next + tile * steps lines, as long as lines of the next panel are left; then `panel`,
- * which is at hand: fetching it again costs nothing. */
-static Val share_of_next(Contract *c, Val task, Val tile)
+static int64_t steps_of(const Contract *c)
+{
+	int64_t k = c->kblock ? c->kblock : c->k;
+
+	return (k + c->dot->kpack - 1) / c->dot->kpack;
+}
+
+/* How far to go in the next panel a k-step, so that all tiles fetch alike: at most a line. */
+static Val stride_of(Contract *c, Val task, Val tiles)
 {
 	Ll *l = &c->e->l;
-	int64_t k = c->kblock ? c->kblock : c->k;
-	int64_t lines = (k + c->dot->kpack - 1) / c->dot->kpack * 64;
-	Val next = ll_field(l, l->ptr, task, offsetof(moert_task, next));
 	Val bytes = ll_field(l, l->i64, task, offsetof(moert_task, next_bytes));
-	Val at = ll_mul(l, tile, ll_i64(l, lines));
-	Val left = LLVMBuildICmp(l->b, LLVMIntSLT, at, bytes, "");
-	Val panel = ll_field(l, l->ptr, task, offsetof(moert_task, panel));
+	Val steps = ll_mul(l, tiles, ll_i64(l, steps_of(c)));
+	Val up = ll_add(l, bytes, LLVMBuildSub(l->b, steps, ll_i64(l, 1), ""));
+	Val even = LLVMBuildUDiv(l->b, up, steps, ""), line = ll_i64(l, 64);
 
-	return ll_select(l, left, ll_at(l, next, at), panel);
+	return ll_select(l, LLVMBuildICmp(l->b, LLVMIntULT, even, line, ""), even, line);
+}
+
+/* The sums that these rows go to, on their way while the tile computes. */
+static void fetch_sums(Contract *c, Val call, Val task, Val row, Val height)
+{
+	Ll *l = &c->e->l;
+	Val sink = ll_field(l, l->ptr, task, offsetof(moert_task, sink));
+	Loop rows = ll_for(l, row, ll_add(l, row, height), 1, "sums");
+	Val token = epilogue_row_token(c, call, rows.i);
+	Val at = ll_at(l, sink, ll_mul(l, token, ll_i64(l, c->cols * 4)));
+
+	for (int64_t byte = 0; byte < c->cols * 4; byte += 64)
+		ll_prefetch(l, ll_at_const(l, at, byte), 1);
+	ll_end_for(l, &rows);
 }
 
 /* Several tiles are never lower than half of the highest: MR + 1 rows are cut in two. */
@@ -81,7 +98,7 @@ static int lowest_far(const Contract *c)
 }
 
 /* What all tiles of a panel are handed, in their order; row and next change. */
-enum { CALL, TASK, ROW, NEXT, VIEW, LIST, EPILOGUE, TILE_ARGS };
+enum { CALL, TASK, ROW, NEXT, STRIDE, VIEW, LIST, EPILOGUE, TILE_ARGS };
 
 /* tiles[h] of every height that occurs; NULL where one does not */
 static void call_tiles(Contract *c, Val *tiles, Val height, Val args[TILE_ARGS])
@@ -135,11 +152,15 @@ static Val emit_driver(Contract *c, const char *name, Val *far, Val *near, Val e
 	ll_branch(l, LLVMBuildAnd(l->b, several, known, ""), many, few);
 	for (int f = 0; f < 2; f++) {
 		ll_here(l, f ? many : few);
+		args[STRIDE] = f ? stride_of(c, task, tiles) : ll_i64(l, 0);
+		Val share = ll_mul(l, args[STRIDE], ll_i64(l, steps_of(c)));
 		Loop tile = ll_for(l, ll_i64(l, 0), tiles, 1, "tile");
 		Val one_more = LLVMBuildICmp(l->b, LLVMIntSLT, tile.i, higher, "");
 		Val height = ll_add(l, low, LLVMBuildZExt(l->b, one_more, l->i64, ""));
 		args[ROW] = ll_load(l, l->i64, at, 8);
-		args[NEXT] = f ? share_of_next(c, task, tile.i) : next;
+		args[NEXT] = f ? ll_at(l, next, ll_mul(l, tile.i, share)) : next;
+		if (c->combine)
+			fetch_sums(c, call, task, args[ROW], height);
 		call_tiles(c, f ? far : near, height, args);
 		ll_store(l, ll_add(l, args[ROW], height), at, 8);
 		ll_end_for(l, &tile);

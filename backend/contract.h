@@ -30,6 +30,7 @@ typedef struct {
 	Val       call, task;           /* task NULL in the finish */
 	Val       row;                  /* in `over`; the finish: the token */
 	Val       token;                /* the row's token where over is rows */
+	Val       gate;                 /* the row's, in all lanes: where the sink is a combine */
 	Val       column;               /* first column of this vector (i64) */
 	Val       mask;                 /* NULL: all lanes */
 	Level     level;
@@ -39,9 +40,9 @@ typedef struct {
 
 /* contract_check.c: ice() where IR text broke what passes promise. */
 void check_contract(const Contract *);
-/* tile.c: void tile(call, task, row, next, view, list, epilogue): `rows` rows from `row` on
- * of what lies at `view`, found through `list` where they are dispatched.  far: prefetch
- * `next`, a line a step; else this panel's own lines ahead. */
+/* tile.c: void tile(call, task, row, next, stride, view, list, epilogue): `rows` rows from
+ * `row` on of what lies at `view`, found through `list` where they are dispatched.  far:
+ * fetch `next`, `stride` bytes a step; else this panel's own lines ahead. */
 Val  emit_tile(Contract *, int rows, bool far);
 /* epilogue.c */
 void epilogue_bind(Epilogue *, const Value *, Lanes);

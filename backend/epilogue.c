@@ -93,7 +93,7 @@ static Lanes plain_weight(Epilogue *ep, const Op *op)
 		return load_operand(ep, t, emit_weight_at(e, ep->call, weight));
 	Val table = ll_field(l, l->ptr, ep->task, offsetof(moert_task, weight));
 	int64_t number = weight - e->step->weight_base;
-	Val at = ll_load(l, l->ptr, ll_at_const(l, table, 8 * number), 8);
+	Val at = ll_load_constant(l, l->ptr, ll_at_const(l, table, 8 * number), 8);
 	return load_operand(ep, t, at);
 }
 
@@ -181,6 +181,20 @@ void epilogue_store(Epilogue *ep, const Op *yield)
 		store_columns(ep, yield->args[i], emit_buffer_of(c->e, yield->in->op->outs[i]));
 }
 
+/* What a row counts for in its token's sum. */
+static Val gate_of(Epilogue *ep)
+{
+	Contract *c = ep->c;
+	Ll *l = &c->e->l;
+	const Value *gates = c->combine->args[1];
+	Val at = emit_view_row(c->e, ep->call, emit_buffer_of(c->e, gates), ep->token);
+	Val slot = ll_mul(l, epilogue_slot(c, ep->call, ep->row),
+			  ll_i64(l, entry_bytes(gates->type.dtype)));
+	Lanes gate = emit_load_lanes(c->e, gates->type.dtype, ll_at(l, at, slot), 1, NULL);
+
+	return ll_splat(l, emit_convert(c->e, gate, DT_f32).v, c->e->lanes);
+}
+
 static void add_to_sink(Epilogue *ep, int g)
 {
 	Contract *c = ep->c;
@@ -189,16 +203,10 @@ static void add_to_sink(Epilogue *ep, int g)
 	Val sink = ll_field(l, l->ptr, ep->task, offsetof(moert_task, sink));
 	Val at = ll_at_const(l, ll_at(l, sink, ll_mul(l, ep->token, ll_i64(l, c->cols * 4))),
 			     (int64_t)g * lanes * 4);
-	const Value *gates = c->combine->args[1];
-	Val gate = emit_view_row(c->e, ep->call, emit_buffer_of(c->e, gates), ep->token);
-	int bytes = entry_bytes(gates->type.dtype);
-
-	gate = ll_at(l, gate, ll_mul(l, epilogue_slot(c, ep->call, ep->row), ll_i64(l, bytes)));
-	Lanes w = emit_convert(c->e, emit_load_lanes(c->e, gates->type.dtype, gate, 1, NULL),
-			       DT_f32);
 	Val v = emit_convert(c->e, epilogue_operand(ep, c->combine->args[0]), DT_f32).v;
 	Val sum = ll_load(l, ll_vec(l->f32, lanes), at, 4);
-	ll_store(l, ll_fma(l, v, ll_splat(l, w.v, lanes), sum), at, 4);
+
+	ll_store(l, ll_fma(l, v, ep->gate, sum), at, 4);
 }
 
 /* The ops behind the linears on vector g of every stream of one row, and where it goes. */
@@ -247,10 +255,13 @@ Val emit_epilogue(Contract *c)
 	Loop rows = ll_for(l, row0, LLVMGetParam(fn, 3), 1, "row");
 	Val nth = LLVMBuildSub(l->b, rows.i, row0, "");
 	Val sums = ll_at(l, LLVMGetParam(fn, 4), ll_mul(l, nth, ll_i64(l, c->vectors * bytes)));
-	Val token = c->level == LV_ROW ? epilogue_row_token(c, call, rows.i) : NULL;
+	Epilogue row = {.c = c, .call = call, .task = task, .row = rows.i, .level = c->level};
+	if (c->level == LV_ROW)
+		row.token = epilogue_row_token(c, call, rows.i);
+	if (c->combine)
+		row.gate = gate_of(&row);
 	for (int g = 0; g < c->stream_vectors; g++) {
-		Epilogue ep = {.c = c, .call = call, .task = task, .row = rows.i,
-			       .token = token, .level = c->level};
+		Epilogue ep = row;
 		ep.column = ll_add(l, first, ll_i64(l, (int64_t)g * c->e->lanes));
 		ep.mask = tail_mask(c, ep.column);
 		finish_vector(&ep, sums, g);

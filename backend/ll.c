@@ -171,9 +171,28 @@ void ll_masked_store(Ll *l, Val v, Val at, Val mask, int align)
 	ll_call_intrinsic2(l, "llvm.masked.store", LLVMTypeOf(v), l->ptr, args, 4);
 }
 
+/* LLVM cannot know that no store goes there, and would load it again behind each. */
+Val ll_load_constant(Ll *l, Ty type, Val at, int align)
+{
+	Val v = ll_load(l, type, at, align);
+	unsigned kind = LLVMGetMDKindIDInContext(l->ctx, "invariant.load", 14);
+	Val none = LLVMMetadataAsValue(l->ctx, LLVMMDNodeInContext2(l->ctx, NULL, 0));
+
+	LLVMSetMetadata(v, kind, none);
+	return v;
+}
+
 Val ll_field(Ll *l, Ty type, Val structure, size_t offset)
 {
-	return ll_load(l, type, ll_at_const(l, structure, (int64_t)offset), 8);
+	return ll_load_constant(l, type, ll_at_const(l, structure, (int64_t)offset), 8);
+}
+
+void ll_prefetch(Ll *l, Val at, int cache)
+{
+	Val read = ll_const_i32(l, 0, 1), data = ll_const_i32(l, 1, 1);
+
+	ll_call_intrinsic(l, "llvm.prefetch", l->ptr,
+			  (Val[]){at, read, ll_const_i32(l, 4 - cache, 1), data}, 4);
 }
 
 Val ll_add(Ll *l, Val a, Val b)

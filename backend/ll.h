@@ -63,7 +63,9 @@ void ll_store(Ll *, Val v, Val at, int align);
 Val  ll_masked_load(Ll *, Ty vector, Val at, Val mask, int align);
 void ll_masked_store(Ll *, Val v, Val at, Val mask, int align);
 Val  ll_to_int_saturating(Ll *, Val, Ty to);
-Val  ll_field(Ll *, Ty, Val structure, size_t offset);          /* loads a field */
+Val  ll_load_constant(Ll *, Ty, Val at, int align);     /* of what no kernel writes */
+Val  ll_field(Ll *, Ty, Val structure, size_t offset);  /* .. a field of the runtime's */
+void ll_prefetch(Ll *, Val at, int cache);              /* its line into L1, L2 or L3 */
 Val  ll_add(Ll *, Val, Val);
 Val  ll_mul(Ll *, Val, Val);
 Val  ll_select(Ll *, Val c, Val a, Val b);

@@ -21,7 +21,7 @@ typedef struct {
 	Ll  *l;
 	int  rows;
 	bool far;
-	Val  call, task, row, next;
+	Val  call, task, row, next, stride;
 	Val  view, list, epilogue;      /* moert_view, moert_rows of the left operand */
 	Val  a[MAX_TILE_ROWS];          /* row pointers at k0 */
 	Val  panel;                     /* at k0 */
@@ -191,26 +191,19 @@ static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
 	}
 }
 
-static void prefetch(Tile *t, Val at)
-{
-	Ll *l = t->l;
-	Val args[4] = {at, ll_const_i32(l, 0, 1), ll_const_i32(l, 2, 1), ll_const_i32(l, 1, 1)};
-	ll_call_intrinsic(l, "llvm.prefetch", l->ptr, args, 4);
-}
-
-/* far: one line of the next panel a step; near: as many lines as the step consumes, from
+/* far: `stride` bytes of the next panel a step; near: as many lines as the step consumes, from
  * `ahead` on. */
 static void emit_prefetch(Tile *t, Val step, Val ahead)
 {
 	Ll *l = t->l;
 
 	if (t->far) {
-		prefetch(t, ll_at(l, t->next, ll_mul(l, step, ll_i64(l, LINE))));
+		ll_prefetch(l, ll_at(l, t->next, ll_mul(l, step, t->stride)), 2);
 		return;
 	}
 	Val at = ll_at(l, ahead, ll_mul(l, step, ll_i64(l, t->step_bytes)));
 	for (int64_t line = 0; line < t->step_bytes; line += LINE)
-		prefetch(t, ll_at_const(l, at, line));
+		ll_prefetch(l, ll_at_const(l, at, line), 2);
 }
 
 /* k-steps first .. until-1, `unroll` a round */
@@ -319,12 +312,13 @@ static void call_epilogue(Tile *t)
 static Val tile_function(Contract *c, int rows, bool far, const char *name)
 {
 	Ll *l = &c->e->l;
-	Ty args[] = {l->ptr, l->ptr, l->i64, l->ptr, l->ptr, l->ptr, l->ptr};
+	Ty args[] = {l->ptr, l->ptr, l->i64, l->ptr, l->i64, l->ptr, l->ptr, l->ptr};
 	Val fn = ll_function(l, name, l->none, args, COUNT(args), true);
 	Tile t = {.c = c, .l = l, .rows = rows, .far = far, .call = LLVMGetParam(fn, 0),
 		  .task = LLVMGetParam(fn, 1), .row = LLVMGetParam(fn, 2),
-		  .next = LLVMGetParam(fn, 3), .view = LLVMGetParam(fn, 4),
-		  .list = LLVMGetParam(fn, 5), .epilogue = LLVMGetParam(fn, 6),
+		  .next = LLVMGetParam(fn, 3), .stride = LLVMGetParam(fn, 4),
+		  .view = LLVMGetParam(fn, 5), .list = LLVMGetParam(fn, 6),
+		  .epilogue = LLVMGetParam(fn, 7),
 		  .vec = ll_vec(l->f32, c->e->lanes)};
 
 	ll_attr(l, fn, OF_FUNCTION, "noinline", 0);
