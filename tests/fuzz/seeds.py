@@ -85,11 +85,14 @@ def arrays():
 
 
 def calls():
-    """Models opened, sessions started, calls, ends."""
+    """A model opened from memory or from a file, a session, calls of it, of its layers and
+    of two at once: small numbers are mostly right arguments."""
     dice = random.Random(1)
-    for n in range(24):
-        yield bytes([0, n % 2, 0, 0, 1, n % 3]) + b"".join(
-            bytes([6]) + bytes(dice.randrange(256) for _ in range(40)) for _ in range(n % 5))
+    for n in range(48):
+        yield bytes([0, n % 4, n // 4 % 2 * 16, 0, 1, n % 3]) + b"".join(
+            bytes([dice.choice([6, 7, 8, 9])]) +
+            bytes(dice.choice([0, 1, 2, 7, dice.randrange(256)]) for _ in range(60))
+            for _ in range(n % 5))
 
 
 def main():
