@@ -1,14 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Does the suite notice when the compiler is wrong?  Seeded mutants of passes/ and backend/.
+"""Does the suite notice a wrong compiler?  Seeded mutants of passes/ and backend/.
 
     scripts/mutants.py [--count 100] [--seed 1] [--jobs 2] [--quick] [--folder DIR]
 
-Each mutant changes one operator, constant or statement in a copy of this tree, builds it and
-runs tests until one fails, those first that fail soonest.  Who survives the quick ones is
-tried with the slow ones at the end.  Not counted are mutants that do not compile, and those
-whose object file is the original's.  Copies in DIR are used again.  The log has each survivor
-as a diff; its last line is `N killed, N survived`.
+Each mutant changes one operator, constant or statement in a copy of this tree, builds it
+and runs tests until one fails, those first that fail soonest.  Who survives the quick ones
+is tried with the slow ones at the end.  Not counted are mutants that do not compile, and
+those whose object file is the original's.  Copies in DIR are used again.  The log has each
+survivor as a diff; its last line is `N killed, N survived`.
 """
 import argparse
 import collections
@@ -36,7 +36,7 @@ CHANGES = [
     (r"\btrue\b", "false"), (r"\bfalse\b", "true"), (r"if \(!", "if ("),
     (r"if \((?!!)", "if (!"), (r"\bMIN\(", "MAX("), (r"\bMAX\(", "MIN("),
     (r"\bcontinue;", "break;"), (r"\bbreak;", ";"),
-    (r"^(\t+)(?!ice\()[a-z_]+\([^;{}]*\);$", r"\1;"),   # a call, but what is never reached
+    (r"^(\t+)(?!ice\()[a-z_]+\([^;{}]*\);$", r"\1;"),   # a call, but ice() is never met
     (r"^(\t+)[^\s;{}=]+ = [^;{}]*;$", r"\1;"),          # an assignment
 ]
 UNIT, GEN, CLI = "tests/unit/", "tests/gen/moe_gen --no-reduce --jobs 1 ", "tests/cli/"
@@ -61,6 +61,7 @@ SLOW = [
     (60, CLI + "test_targets.py"),
     (120, CLI + "test_layers.py"),
     (60, CLI + "test_fixtures.py"),
+    (60, CLI + "test_bad_use.py"),
     (60, CLI + "test_faults.py"),
     (300, GEN + "--count 30 --seed 20000 --configs 4"),
     (300, GEN + "--count 150 --seed 1000"),
@@ -70,7 +71,7 @@ Mutant = collections.namedtuple("Mutant", "path line old new")
 
 
 def code_lines(path):
-    """Numbers and texts of the lines that are code: no comments, tables or declarations."""
+    """Numbers and texts of the lines that are code: not comments, tables, declarations."""
     comment = body = False
     for n, line in enumerate(open(path).read().split("\n")):
         comment = comment or line.lstrip().startswith("/*")
@@ -89,7 +90,7 @@ def outside_strings(line, at):
 
 
 def mutants(seed):
-    """All that can be changed, in an order that the seed gives, whatever else is edited."""
+    """All that can be changed, in an order that the seed gives, whatever else changed."""
     found = {}
     for pattern in PLACES:
         for path in sorted(glob.glob(pattern, root_dir=ROOT)):
@@ -99,7 +100,8 @@ def mutants(seed):
                         if outside_strings(line, m.start()):
                             changed = line[:m.start()] + m.expand(new) + line[m.end():]
                             key = f"{seed} {path} {line} {changed}"
-                            found[Mutant(path, n, line, changed)] = random.Random(key).random()
+                            mutant = Mutant(path, n, line, changed)
+                            found[mutant] = random.Random(key).random()
     return sorted(found, key=found.get)
 
 
@@ -123,7 +125,7 @@ def run(folder, command, limit):
 
 
 class Copy:
-    """A copy of the tree, built; `clean` are the contents of its files without a mutant."""
+    """A copy of the tree, built; `clean`: the contents of its files without a mutant."""
 
     def __init__(self, where):
         self.folder, self.clean = os.path.join(where, "moec"), {}
@@ -132,8 +134,8 @@ class Copy:
             if name != "build":
                 path = os.path.join(self.folder, name)
                 shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
-        shutil.copytree(ROOT, self.folder, dirs_exist_ok=True, copy_function=self.copy_file,
-                        ignore=shutil.ignore_patterns("build", ".git", "*.so", "*.moew"))
+        shutil.copytree(ROOT, self.folder, ignore=shutil.ignore_patterns("build", ".git"),
+                        dirs_exist_ok=True, copy_function=self.copy_file)
         shared = os.path.join(os.path.dirname(ROOT), "shared")
         if os.path.isdir(shared) and not os.path.exists(os.path.join(where, "shared")):
             os.symlink(shared, os.path.join(where, "shared"))
