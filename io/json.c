@@ -13,9 +13,9 @@ static const size_t MiB = 1 << 20;
 /* The header of a real checkpoint takes 8 bytes for one of text, hostile JSON up to 80.
  * jansson's allocator hooks carry no context, so what is left of the budget is the
  * thread's. */
-static _Thread_local size_t budget = SIZE_MAX, used;
+static _Thread_local size_t budget = SIZE_MAX, used;    /* below 0 when older texts go */
 
-static void *budget_malloc(size_t n)
+WRAPS static void *budget_malloc(size_t n)
 {
 	if (used + n > budget)
 		return NULL;
@@ -24,7 +24,6 @@ static void *budget_malloc(size_t n)
 	return p;
 }
 
-/* What a text read before took goes below 0, which the next one begins at. */
 WRAPS static void budget_free(void *p)
 {
 	used -= malloc_usable_size(p);
