@@ -130,11 +130,13 @@ double fp4_value(unsigned code)
 	return code & 8 ? -magnitude[code & 7] : magnitude[code & 7];
 }
 
+/* In a mapped checkpoint nothing need be aligned. */
 void load_doubles(Dtype dtype, const void *from, int64_t n, double *to)
 {
 #define LOAD(T, expr)                                                      \
 	do {                                                               \
-		const T *s = from;                                         \
+		typedef T Anywhere __attribute__((aligned(1)));            \
+		const Anywhere *s = from;                                  \
 		for (int64_t i = 0; i < n; i++)                            \
 			to[i] = expr;                                      \
 	} while (0)
