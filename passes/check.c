@@ -84,8 +84,11 @@ static bool check_losses(Diag *diag, const Region *r, int nlosses)
 	for (const Op *op = r->first; op; op = op->next) {
 		bool loss = op->kind == OP_kernel && attr_get_int(op, "loss", 0);
 		int needed = op->nargs - (op->kind == OP_return ? nlosses : 0);
-		const Op *wrong = !loss ? reads_loss_kernel(op, needed)
-				  : kernel_yields_routing(op) ? op : NULL;
+		const Op *wrong = loss && kernel_yields_routing(op) ? op : NULL;
+
+		/* control flow has no mark: whether it runs follows from what it yields */
+		if (!loss && (op->kind == OP_kernel || op->kind == OP_return))
+			wrong = reads_loss_kernel(op, needed);
 		if (wrong)
 			diag_error(diag, E_ir_rule, wrong->loc,
 				   "loss=1, but more than the losses need it");
