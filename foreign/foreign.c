@@ -159,7 +159,7 @@ static int64_t get_count(Reader *r)
 }
 
 #define TEXT(field)  to->field = reader_text(r);
-#define WORD(field)  to->field = reader_word(r);
+#define WORD(field)  to->field = (__typeof__(to->field))reader_word(r);      /* or unsigned */
 #define TABLE(field) to->field = get_count(r);
 
 static void read_weight(Reader *r, moert_weight *to)
