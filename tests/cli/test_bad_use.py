@@ -243,7 +243,7 @@ def memory_that_is_not_given():
     for name in {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ):
         which = None                    # they reserve terabytes, and have a limit
         env[name] = (os.environ[name] +
-                     ":allocator_may_return_null=1:max_allocation_size_mb=1024")
+                     ":allocator_may_return_null=1:max_allocation_size_mb=1024:log_path=stderr")
     for tokens in ("2147483647", "100000000"):
         status, said = limited(("run", "tiny.moe", "--reference", "--tokens", tokens),
                                which, 1 << 30, env)
