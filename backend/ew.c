@@ -319,7 +319,8 @@ static Val modulo(Emit *e, Val a, Val b, bool whole)
 	Val r = LLVMBuildSRem(l->b, a, safe, "");
 	Val differ = LLVMBuildICmp(l->b, LLVMIntSLT, LLVMBuildXor(l->b, r, safe, ""), zero, "");
 	Val rest = LLVMBuildICmp(l->b, LLVMIntNE, r, zero, "");
-	return ll_select(l, LLVMBuildAnd(l->b, differ, rest, ""), ll_add(l, r, safe), r);
+	Val up = ll_add(l, r, safe);
+	return ll_select(l, LLVMBuildAnd(l->b, differ, rest, ""), up, r);
 }
 
 /* The type in which two operands are compared. */
@@ -357,8 +358,8 @@ Lanes emit_ew(Emit *e, const Op *op, const Lanes *args)
 					     ll_const_i32(l, 0, lanes), ""), out};
 	case OP_select: {
 		Val c = emit_convert(e, args[0], DT_bool).v;
-		return (Lanes){ll_select(l, c, emit_convert(e, args[1], out).v,
-					 emit_convert(e, args[2], out).v), out};
+		Val yes = emit_convert(e, args[1], out).v, no = emit_convert(e, args[2], out).v;
+		return (Lanes){ll_select(l, c, yes, no), out};
 	}
 	default:
 		break;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ll: short names over the LLVM C API; the one place that fixes LLVM's version. */
+ * ll: short names over the LLVM C API; the one place that fixes LLVM's version.
+ *
+ * C leaves open which argument of a call is computed first, so two that emit code never
+ * stand in one: whatever compiler built moec, the code is the same. */
 #ifndef MOEC_LL_H
 #define MOEC_LL_H
 

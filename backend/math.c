@@ -74,7 +74,8 @@ static Val expm1_reduced(Ll *l, Val r)
 {
 	static const double c[] = {1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720,
 				   1.0 / 5040};
-	return ll_fma(l, mul(l, r, r), poly(l, r, c, 6), r);
+	Val square = mul(l, r, r);
+	return ll_fma(l, square, poly(l, r, c, 6), r);
 }
 
 Val math_exp(Ll *l, Val x)
@@ -105,8 +106,8 @@ static Val atanh_rest(Ll *l, Val s, int terms)
 
 	for (int i = 0; i < terms; i++)
 		c[i] = 2.0 / (2 * i + 3);
-	Val s2 = mul(l, s, s);
-	return mul(l, mul(l, s, s2), poly(l, s2, c, terms));
+	Val s2 = mul(l, s, s), s3 = mul(l, s, s2);
+	return mul(l, s3, poly(l, s2, c, terms));
 }
 
 Val math_log(Ll *l, Val x)
@@ -144,7 +145,8 @@ Val math_tanh(Ll *l, Val x)
 	a = when(l, LLVMRealOGT, a, k(l, a, 10.0), k(l, a, 10.0), a);
 	Val r = reduce_ln2(l, add(l, a, a), &n);
 	Val scale = power_of_two(l, n);
-	Val t = ll_fma(l, scale, expm1_reduced(l, r), sub(l, scale, k(l, a, 1.0)));
+	Val less = sub(l, scale, k(l, a, 1.0));
+	Val t = ll_fma(l, scale, expm1_reduced(l, r), less);
 	Val y = divide(l, t, add(l, t, k(l, a, 2.0)));
 	return ll_float(l, LLVMBuildOr(l->b, ll_bits(l, y), sign, ""));
 }

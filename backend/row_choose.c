@@ -134,9 +134,8 @@ static void row_rank(MapFn *m, const Op *op)
 	Val equal = LLVMBuildICmp(l->b, LLVMIntEQ, other, mine, "");
 	Val earlier = LLVMBuildICmp(l->b, LLVMIntSLT, j.i, i.i, "");
 	Val before = LLVMBuildOr(l->b, higher, LLVMBuildAnd(l->b, equal, earlier, ""), "");
-	Val sum = ll_add(l, ll_load(l, l->i32, count, 4),
-			 LLVMBuildZExt(l->b, before, l->i32, ""));
-	ll_store(l, sum, count, 4);
+	Val one = LLVMBuildZExt(l->b, before, l->i32, "");
+	ll_store(l, ll_add(l, ll_load(l, l->i32, count, 4), one), count, 4);
 	ll_end_for(l, &j);
 	map_store(m, out, (Lanes){ll_load(l, l->i32, count, 4), DT_i32}, at, NULL);
 	ll_end_for(l, &i);

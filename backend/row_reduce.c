@@ -241,8 +241,8 @@ static void cumsum_line(Line *s, const Op *op, Place out, Val to)
 
 	ll_store(l, zero, acc, 4);
 	Loop loop = ll_for(l, ll_i64(l, 0), ll_i64(l, s->n), 1, "entry");
-	Val sum = join(s->m->e, OP_sum, ll_load(l, LLVMTypeOf(zero), acc, 4),
-		       line_load(s, loop.i, 1, NULL, 0));
+	Val entry = line_load(s, loop.i, 1, NULL, 0);
+	Val sum = join(s->m->e, OP_sum, ll_load(l, LLVMTypeOf(zero), acc, 4), entry);
 	ll_store(l, sum, acc, 4);
 	Val at = ll_add(l, s->base, ll_mul(l, loop.i, ll_i64(l, s->stride)));
 	map_store(s->m, out, (Lanes){sum, s->as}, at, NULL);

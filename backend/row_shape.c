@@ -167,7 +167,8 @@ static void row_take(MapFn *m, const Op *op)
 	ll_branch(l, in_range(l, i, n), some, next);
 	ll_here(l, some);
 	Val line = LLVMBuildSDiv(l->b, loop.i, ll_i64(l, MAX(k, 1)), "");
-	Val at = ll_add(l, ll_mul(l, line, ll_i64(l, n)), LLVMBuildSExt(l->b, i, l->i64, ""));
+	Val chosen = LLVMBuildSExt(l->b, i, l->i64, "");
+	Val at = ll_add(l, ll_mul(l, line, ll_i64(l, n)), chosen);
 	map_store(m, to, map_load(m, from, v->dtype, at, 1, NULL), loop.i, NULL);
 	ll_goto(l, next);
 	ll_end_for(l, &loop);
@@ -189,8 +190,8 @@ static void row_point(MapFn *m, const Op *op)
 	LLVMBasicBlockRef some = ll_block(l, "some"), next = ll_block(l, "next");
 	ll_branch(l, in_range(l, i, it->axis), some, next);
 	ll_here(l, some);
-	Val at = ll_add(l, ll_mul(l, slot.i, ll_i64(l, apart)),
-			LLVMBuildSExt(l->b, i, l->i64, ""));
+	Val chosen = LLVMBuildSExt(l->b, i, l->i64, "");
+	Val at = ll_add(l, ll_mul(l, slot.i, ll_i64(l, apart)), chosen);
 	map_store(m, to, emit_lanes_const(m->e, DT_bool, 1, 1), at, NULL);
 	ll_goto(l, next);
 	ll_end_for(l, &slot);
@@ -207,8 +208,8 @@ static void row_linear(MapFn *m, const Op *op)
 	Place to = map_scratch(m, DT_f32, type_elems(t));
 	Loop i = ll_for(l, ll_i64(l, 0), ll_i64(l, rows), 1, "row");
 	Loop o = ll_for(l, ll_i64(l, 0), ll_i64(l, n), 1, "out");
-	Val sum = row_dot(m, a, x->dtype, ll_mul(l, i.i, ll_i64(l, k)), b, w->dtype,
-			  ll_mul(l, o.i, ll_i64(l, k)), k);
+	Val a_base = ll_mul(l, i.i, ll_i64(l, k)), b_base = ll_mul(l, o.i, ll_i64(l, k));
+	Val sum = row_dot(m, a, x->dtype, a_base, b, w->dtype, b_base, k);
 
 	map_store(m, to, (Lanes){sum, DT_f32}, ll_add(l, ll_mul(l, i.i, ll_i64(l, n)), o.i), NULL);
 	ll_end_for(l, &o);
@@ -232,7 +233,8 @@ static void product_chunk(MapFn *m, void *arg, Val index, int lanes, Val mask)
 	Val a = emit_convert(m->e, map_load(m, p->a, p->at, at, 1, NULL), DT_f32).v;
 	Val bi = ll_add(l, ll_mul(l, k.i, ll_i64(l, p->n)), index);
 	Val b = emit_convert(m->e, map_load(m, p->b, p->bt, bi, lanes, mask), DT_f32).v;
-	ll_store(l, ll_fma(l, ll_splat(l, a, lanes), b, ll_load(l, vec, acc, 4)), acc, 4);
+	Val sum = ll_load(l, vec, acc, 4);
+	ll_store(l, ll_fma(l, ll_splat(l, a, lanes), b, sum), acc, 4);
 	ll_end_for(l, &k);
 	Val to = ll_add(l, ll_mul(l, p->row, ll_i64(l, p->n)), index);
 	map_store(m, p->to, (Lanes){ll_load(l, vec, acc, 4), DT_f32}, to, mask);

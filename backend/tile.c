@@ -111,9 +111,9 @@ static void accumulate(Tile *t, int i, int v, Val a, Val b)
 	} else {
 		Ty in = LLVMVectorType(LLVMBFloatTypeInContext(l->ctx),
 				       (unsigned)(c->e->lanes * c->dot->kpack));
-		acc = ll_call_intrinsic2(l, c->dot->how, t->vec, in,
-					 (Val[]){acc, LLVMBuildBitCast(l->b, a, in, ""),
-						 LLVMBuildBitCast(l->b, b, in, "")}, 3);
+		a = LLVMBuildBitCast(l->b, a, in, "");
+		b = LLVMBuildBitCast(l->b, b, in, "");
+		acc = ll_call_intrinsic2(l, c->dot->how, t->vec, in, (Val[]){acc, a, b}, 3);
 	}
 	ll_store(l, acc, t->acc[i][v], 4);
 }
@@ -217,8 +217,8 @@ static void emit_rounds(Tile *t, Val first, Val until, int unroll, Val ahead)
 	for (int u = 0; u < unroll; u++) {
 		Val step = ll_add(l, loop.i, ll_i64(l, u));
 		emit_prefetch(t, step, ahead);
-		emit_step(t, ll_mul(l, step, ll_i64(l, a_bytes)),
-			  ll_mul(l, step, ll_i64(l, t->step_bytes)), false);
+		Val a_at = ll_mul(l, step, ll_i64(l, a_bytes));
+		emit_step(t, a_at, ll_mul(l, step, ll_i64(l, t->step_bytes)), false);
 	}
 	ll_end_for(l, &loop);
 }
@@ -267,8 +267,8 @@ static void emit_sum(Tile *t)
 	ll_branch(l, c->kblock ? LLVMBuildICmp(l->b, LLVMIntEQ, k1, ll_i64(l, c->k), "")
 			       : LLVMConstInt(l->i1, 1, 0), odd, done);
 	ll_here(l, odd);
-	emit_step(t, ll_mul(l, steps, ll_i64(l, kpack * entry_bytes(c->at))),
-		  ll_mul(l, steps, ll_i64(l, t->step_bytes)), true);
+	Val a_at = ll_mul(l, steps, ll_i64(l, kpack * entry_bytes(c->at)));
+	emit_step(t, a_at, ll_mul(l, steps, ll_i64(l, t->step_bytes)), true);
 	ll_goto(l, done);
 }
 
@@ -283,8 +283,10 @@ static void leave_unfinished(Tile *t)
 	ll_branch(l, LLVMBuildICmp(l->b, LLVMIntSLT, k1, ll_i64(l, c->k), ""), wait, finish);
 	ll_here(l, wait);
 	for (int i = 0; i < t->rows; i++)
-		for (int v = 0; v < c->vectors; v++)
-			ll_store(l, ll_load(l, t->vec, t->acc[i][v], 4), waiting(t, i, v), 4);
+		for (int v = 0; v < c->vectors; v++) {
+			Val to = waiting(t, i, v);
+			ll_store(l, ll_load(l, t->vec, t->acc[i][v], 4), to, 4);
+		}
 	LLVMBuildRetVoid(l->b);
 	ll_here(l, finish);
 }
@@ -299,9 +301,10 @@ static void call_epilogue(Tile *t)
 	Val sums = ll_alloca(l, LLVMArrayType2(t->vec, (uint64_t)(t->rows * c->vectors)), "sums");
 
 	for (int i = 0; i < t->rows; i++)
-		for (int v = 0; v < c->vectors; v++)
-			ll_store(l, ll_load(l, t->vec, t->acc[i][v], 4),
-				 ll_at_const(l, sums, (i * c->vectors + v) * bytes), 4);
+		for (int v = 0; v < c->vectors; v++) {
+			Val to = ll_at_const(l, sums, (i * c->vectors + v) * bytes);
+			ll_store(l, ll_load(l, t->vec, t->acc[i][v], 4), to, 4);
+		}
 	Ty types[] = {l->ptr, l->ptr, l->i64, l->i64, l->ptr};
 	Ty type = LLVMFunctionType(l->none, types, COUNT(types), 0);
 	LLVMBuildCall2(l->b, type, t->epilogue,
