@@ -213,6 +213,8 @@ Val builtin_value(Elab *e, const char *name, Loc loc, bool *found)
 		return experts_cost(e, name[0] == 'b', loc);
 	if (strcmp(name, "stack") == 0 && e->layer && e->layer->stack)
 		return val_str(e->layer->stack);
+	if (strcmp(name, "stack") == 0 && e->loose)
+		return val_poison();    /* of a function that no layer at hand has called */
 	*found = false;
 	return val_poison();
 }

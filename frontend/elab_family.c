@@ -151,18 +151,22 @@ static const Stack *parse_layer(Elab *e, const Stacks *s, int64_t *number)
 			: !name)
 			found = &s->at[i];
 	}
+	bool is_number = n > 0 && n <= 9 && !digits[n];
+	if (is_number)
+		*number = strtol(digits, NULL, 10);
 	if (!found && !dot && s->n && s->at[0].name) {
 		say(e, E_layer_choice, whole_model(e),
-		    arena_printf(e->a, "`--layer %s.%s`", s->at[0].name, text),
+		    arena_printf(e->a, "`--layer %s.%jd`", s->at[0].name,
+				 (intmax_t)(is_number && *number < s->at[0].count ? *number
+										  : 0)),
 		    "this model has several stacks of layers");
 		return NULL;
 	}
-	if (!found || n == 0 || n > 9 || digits[n]) {
+	if (!found || !is_number) {
 		say(e, E_layer_choice, whole_model(e), NULL,
 		    "there is no layer `%s`", text);
 		return NULL;
 	}
-	*number = strtol(digits, NULL, 10);
 	if (*number < found->count)
 		return found;
 	say(e, E_layer_choice, whole_model(e), NULL,

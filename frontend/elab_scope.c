@@ -182,6 +182,11 @@ static void say_unknown(Elab *e, const Node *n)
 		    "`%s` stands only behind `over:`", n->s);
 		return;
 	}
+	if (strcmp(n->s, "stack") == 0) {
+		say(e, E_misplaced_word, n->loc, NULL,
+		    "`stack` is known only in a family with several stacks of layers");
+		return;
+	}
 	if (builtin_find(n->s) || function_find(e, n->s, &in)) {
 		say(e, E_not_a_value, n->loc,
 		    arena_printf(e->a, "call it: `%s(..)`", n->s),
@@ -196,7 +201,8 @@ static void say_unknown(Elab *e, const Node *n)
 		for (Binding *b = s->first; b; b = b->next)
 			vec_push(e->a, &names, b->name);
 	for (int i = 0; i < value_count; i++)
-		vec_push(e->a, &names, value_names[i]);
+		if (strcmp(value_names[i], n->s) != 0)  /* it is, but elsewhere */
+			vec_push(e->a, &names, value_names[i]);
 	for (size_t i = 0; i < COUNT(reserved); i++)
 		vec_push(e->a, &names, reserved[i]);
 	say(e, E_unknown_name, n->loc, fix_near(e, n->s, names.at, names.n),
