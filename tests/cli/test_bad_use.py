@@ -266,6 +266,11 @@ def no_place_for_temporary_files():
     assert status == 1 and said.startswith("/nonexistent/moec.") and "cannot create" in said
 
 
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
 @test
 def signals_leave_nothing():
     big = LAYER.replace("4]", "512]").replace("2 of relu_ffn(3)", "64 of swiglu(1024)")
@@ -274,6 +279,9 @@ def signals_leave_nothing():
     before = listing()
     for args in (("compile", "tiny.moe", "-o", "a.so"), ("pack", "tiny.moe", "-o", "a.moew"),
                  ("run", "tiny.moe", "--output", "y.npy")):
+        moec(*args)
+        whole = read(args[-1])
+        os.remove(args[-1])
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             for delay in (0.02, 0.1, 0.25, 0.5):
                 p = subprocess.Popen([MOEC, *args], stdin=subprocess.DEVNULL,
@@ -282,8 +290,10 @@ def signals_leave_nothing():
                 time.sleep(delay)
                 p.send_signal(number)
                 status = p.wait(30)
-                if status == 0:         # it was faster
+                if os.path.exists(args[-1]):    # it was faster: then all of it is there
+                    assert read(args[-1]) == whole, (args, number, delay)
                     os.remove(args[-1])
+                    assert status in (0, -number), (args, number, delay, status)
                     continue
                 assert status == -number, (args, number, delay, status)
                 assert listing() == before, (args, delay, set(listing()) - set(before))

@@ -72,4 +72,14 @@ def what_cannot_be_imported():
     assert not os.path.exists("b.moe")
 
 
+@test
+def which_stack():
+    """What the family's functions say of a stack is not missed when no stack was chosen."""
+    for layer, way in ((1, "encoder.1"), (7, "encoder.0"), ("x", "encoder.0"),
+                       ("encoder.7", "has 2 layers"), ("left.1", "no layer `left.1`")):
+        said = moec("import", fixture("switch"), "--layer", layer, "-o", "b.moe", status=1,
+                    said="E0605").stderr
+        assert way in said and said.count("error:") == 1, said
+
+
 main()
