@@ -306,15 +306,6 @@ static bool run_all(Runner *r)
 	return !o->json || bench_json(r->job, &r->b);
 }
 
-static bool measurable(const Runner *r)
-{
-	if (r->layer.foreign)
-		diag_error(r->job->diag, E_target, (Loc){0},
-			   "%s is played by qemu here: its times say nothing",
-			   r->layer.m->target);
-	return !r->layer.foreign;
-}
-
 int command_bench(const Job *job)
 {
 	Source s;
@@ -325,7 +316,7 @@ int command_bench(const Job *job)
 		return EXIT_INPUT;
 	r.m = source_module(&s);
 	if (r.m && layer_load(job, &s, &r.layer))
-		ok = measurable(&r) && prepare(&r, &s) && run_all(&r);
+		ok = layer_measurable(job, &r.layer) && prepare(&r, &s) && run_all(&r);
 	moert_end(r.session);
 	for (int64_t i = 0; r.models && i < r.b.copies; i++)
 		moert_close(r.models[i]);

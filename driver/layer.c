@@ -226,3 +226,11 @@ bool layer_open(const Job *job, Source *s, const Layer *l, Server *server,
 		return layer_failed(job, "weights", error, why);
 	return !error;
 }
+
+bool layer_measurable(const Job *job, const Layer *l)
+{
+	if (l->foreign)
+		diag_error(job->diag, E_target, (Loc){0},
+			   "%s is played by qemu here: its times say nothing", l->m->target);
+	return !l->foreign;
+}

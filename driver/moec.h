@@ -30,7 +30,7 @@ typedef Vec(const Module *) Modules;
 typedef struct {
 	const char *src;                /* the argument, NULL for commands without one */
 	const char *out, *emit, *layer, *weights, *stop_after, *print_after;
-	const char *output, *json, *plan;
+	const char *output, *json, *plan, *time_trace;
 	Targets targets;                /* best first; none: the host is none of ours */
 	Names   no_pass, inputs;
 	Names  *passes;                 /* NULL: the rest of the pipeline */
@@ -122,6 +122,8 @@ typedef struct {
 } Layer;
 bool   layer_load(const Job *, Source *, Layer *);
 void   layer_unload(Layer *);
+/* false, with an error: its times would be those of qemu */
+bool   layer_measurable(const Job *, const Layer *);
 bool   layer_open(const Job *, Source *, const Layer *, Server *, moert_model **);
 void   layer_close(const Layer *, moert_model *);
 const char *layer_target(const Layer *, const moert_model *);   /* that was chosen */
@@ -185,6 +187,15 @@ int    cpu_count(void);
 
 /* compile.c: the module as text to -o, or to standard output */
 bool   write_ir(const Job *, const Module *);
+
+/* time_trace.c: what threads did while it is on; a moert_span */
+typedef struct TimeTrace TimeTrace;
+TimeTrace *time_trace_new(int threads);
+void   time_trace_on(TimeTrace *);
+void   time_trace_span(void *time_trace, int worker, const char *step, int64_t begin,
+		       int64_t end);
+bool   time_trace_write(const Job *, const TimeTrace *, const char *layer);
+void   time_trace_free(TimeTrace *);                    /* NULL is allowed */
 
 /* outputs.c: whether files can be written where the options say. */
 bool   outputs_fit(const Job *);

@@ -117,6 +117,7 @@ static void read_outputs(Arena *a, const Call *c, Outcome *out)
 	}
 }
 
+/* Traced is a second call: the first finds its memory and wakes its threads. */
 static int run_here(moert_model *model, const moert_session_options *o, const Call *c,
 		    double *ms)
 {
@@ -125,21 +126,47 @@ static int run_here(moert_model *model, const moert_session_options *o, const Ca
 
 	if (error)
 		return error;
+	if (o->span) {
+		error = moert_run(session, &c->args);
+		moert_reset(session);
+		time_trace_on(o->span_ctx);
+	}
 	double begin = now_ms();
-	error = moert_run(session, &c->args);
+	if (!error)
+		error = moert_run(session, &c->args);
 	*ms = now_ms() - begin;
 	moert_end(session);
+	return error;
+}
+
+static int run_traced(const Job *job, const Layer *l, moert_model *model,
+		      moert_session_options o, const Call *c, double *ms, bool *written)
+{
+	TimeTrace *trace = time_trace_new((int)o.threads);
+
+	o.span = time_trace_span;
+	o.span_ctx = trace;
+	int error = run_here(model, &o, c, ms);
+	*written = !error && time_trace_write(job, trace, l->layer->name);
+	time_trace_free(trace);
 	return error;
 }
 
 static bool run_once(const Job *job, const Layer *l, moert_model *model, Call *c,
 		     Outcome *out)
 {
-	moert_session_options o = {.size = sizeof o, .threads = job->opt->threads};
-	int error = l->foreign ? foreign_run(l->foreign, model, &o, &c->args, &out->ms)
-			       : run_here(model, &o, c, &out->ms);
+	int64_t threads = job->opt->threads ? job->opt->threads : cpu_count();
+	moert_session_options o = {.size = sizeof o, .threads = threads};
+	bool written = true;
+	int error;
 
-	return error ? layer_failed(job, "run", error, "") : true;
+	if (l->foreign)
+		error = foreign_run(l->foreign, model, &o, &c->args, &out->ms);
+	else if (job->opt->time_trace)
+		error = run_traced(job, l, model, o, c, &out->ms, &written);
+	else
+		error = run_here(model, &o, c, &out->ms);
+	return error ? layer_failed(job, "run", error, "") : written;
 }
 
 bool run_native(const Job *job, Source *s, const Inputs *in, const Layer *l,

@@ -332,6 +332,9 @@ static bool consistent(CommandNumber number, const Options *o)
 	else if (o->reference && o->check)
 		usage_error(E_options_conflict, NULL,
 			    "--reference and --check exclude each other");
+	else if (o->reference && o->time_trace)
+		usage_error(E_options_conflict, NULL,
+			    "--time-trace is of compiled code, --reference interprets");
 	else if (o->targets.n > 1 && (o->stop_after || o->print_after ||
 				      (o->emit && strcmp(o->emit, "ir") == 0)))
 		usage_error(E_options_conflict, NULL, "IR is for one target, not %d",

@@ -36,5 +36,6 @@ bool outputs_fit(const Job *job)
 {
 	const Options *o = job->opt;
 
-	return fits(job, o->out) && fits(job, o->output) && fits(job, o->json);
+	return fits(job, o->out) && fits(job, o->output) && fits(job, o->json) &&
+	       fits(job, o->time_trace);
 }

@@ -62,7 +62,8 @@ static int run_compiled(const Job *job, Source *s, const Module *m, const Inputs
 		return status;
 	int64_t threads = job->opt->threads ? job->opt->threads : cpu_count();
 	server->variants = &layer.variants;
-	if (run_native(job, s, in, &layer, server, &out))
+	bool ok = !job->opt->time_trace || layer_measurable(job, &layer);
+	if (ok && run_native(job, s, in, &layer, server, &out))
 		status = finish(job, m, in, &out, arena_printf(job->arena,
 				"compiled for %s, %jd thread%s", out.target,
 				(intmax_t)threads, threads == 1 ? "" : "s"));

@@ -112,12 +112,24 @@ static int64_t now_ns(void)
 	return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
+/* Tells what this thread did since `begin`; returns the time.  Nobody listens: costs nothing. */
+static int64_t told(const moert_session *s, int worker, const char *step, int64_t begin)
+{
+	if (!s->span)
+		return 0;
+	int64_t end = now_ns();
+	if (begin)
+		s->span(s->span_ctx, worker, step, begin, end);
+	return end;
+}
+
 /* Every thread of a team goes through all steps. */
 static void run_steps(void *arg, int worker)
 {
 	moert_session *s = arg;
 	const moert_layer *l = s->model->layer;
 	bool timed = s->trace_ns && worker == 0;
+	int64_t at = told(s, worker, NULL, 0);
 
 	for (int64_t i = 0; i < l->nsteps; i++) {
 		const moert_step *st = &l->steps[i];
@@ -127,12 +139,16 @@ static void run_steps(void *arg, int worker)
 		int phases = moert_phases(s, st);
 		for (int p = 0; p < phases; p++) {
 			moert_phase(s, i, p, worker);
+			at = told(s, worker, st->name, at);
 			moert_team_sync(s->team);
+			at = told(s, worker, NULL, at);
 		}
 		if (moert_gives(s, i)) {
 			if (worker == 0)
 				moert_give(s, i);
+			at = told(s, worker, worker ? NULL : "give", at);
 			moert_team_sync(s->team);
+			at = told(s, worker, NULL, at);
 		}
 		if (timed)
 			s->trace_ns[i] += now_ns() - begin;
@@ -144,7 +160,10 @@ typedef struct { moert_session *s; int64_t step; int phase; } pool_work;
 static void pool_phase(void *arg, int worker)
 {
 	const pool_work *w = arg;
+	int64_t begin = told(w->s, worker, NULL, 0);
+
 	moert_phase(w->s, w->step, w->phase, worker);
+	told(w->s, worker, w->s->model->layer->steps[w->step].name, begin);
 }
 
 /* The host's pool promises no two pieces at the same time: no piece waits for another. */

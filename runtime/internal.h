@@ -109,6 +109,8 @@ struct moert_session {
 	int                 workers;
 	moert_parallel_for *parallel_for;
 	void               *ctx;
+	moert_span         *span;       /* or NULL */
+	void               *span_ctx;
 	_Atomic int         busy;
 
 	char               *work;       /* all that follows with T rows lies here */

@@ -50,11 +50,19 @@ typedef struct {
 typedef void moert_parallel_for(void *ctx, int n, void (*fn)(void *arg, int i),
 				void *arg);
 
+/* Told of every piece of a call by the thread that did it, as soon as it is done: `step` is
+ * the kernel's name, or NULL where the thread waited for others; begin and end are
+ * nanoseconds of CLOCK_MONOTONIC. */
+typedef void moert_span(void *ctx, int worker, const char *step, int64_t begin,
+			int64_t end);
+
 typedef struct {
 	size_t              size;
 	int64_t             threads;            /* 0: as many as the process may run on */
 	moert_parallel_for *parallel_for;       /* the host's own pool, or NULL */
 	void               *ctx;
+	moert_span         *span;               /* or NULL */
+	void               *span_ctx;
 } moert_session_options;
 
 /* [T, K] of one layer that a model calls. */

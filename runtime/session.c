@@ -128,6 +128,8 @@ int moert_start(moert_model *m, const moert_session_options *options, moert_sess
 	s->workers = o.threads ? (int)o.threads : moert_cpus();
 	s->parallel_for = o.parallel_for;
 	s->ctx = o.ctx;
+	s->span = o.span;
+	s->span_ctx = o.span_ctx;
 	int error = make_session(s) ? MOERT_OK : MOERT_MEMORY;
 	if (!error && !o.parallel_for)
 		error = moert_team_new(s->workers, &s->team);
@@ -184,7 +186,8 @@ int moert_start_call(moert_session *s, int64_t number)
 	if (!c)
 		return MOERT_MEMORY;
 	*c = (moert_session){.model = m, .team = s->team, .workers = s->workers,
-			     .parallel_for = s->parallel_for, .ctx = s->ctx};
+			     .parallel_for = s->parallel_for, .ctx = s->ctx,
+			     .span = s->span, .span_ctx = s->span_ctx};
 	if (!make_session(c)) {
 		free_session(c);
 		return MOERT_MEMORY;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # run: inputs, outputs, counts of tokens and experts, threads, and --check.
+import json
 import os
 import re
 
@@ -175,6 +176,28 @@ def further_inputs_by_name():
     counts = moec("run", src, "--tokens", 400)  # unnamed: uniform over the vocabulary
     counts = [int(n) for n in re.search(r"^ +0:(.*)$", counts, re.M).group(1).split()]
     assert sum(counts) == 400 and min(counts) > 20, counts
+
+
+@test
+def what_each_thread_did():
+    src = layer("bf16", 256, "8 of swiglu(512)")
+    plain = checksum(src, "--tokens", 70, "--threads", 2)
+    assert checksum(src, "--tokens", 70, "--threads", 2, "--time-trace", "t.json") == plain
+    with open("t.json") as f:
+        events = json.load(f)["traceEvents"]
+    assert events[0] == {"name": "process_name", "ph": "M", "pid": 1, "args": {"name": "small"}}
+    spans = {tid: [e for e in events if e["ph"] == "X" and e["tid"] == tid] for tid in (0, 1)}
+    assert len(spans[0]) + len(spans[1]) == len(events) - 1, events
+    for tid, own in spans.items():
+        work = [e["name"] for e in own if e["name"] != "wait"]
+        assert list(dict.fromkeys(work)) == ["router", "group", "gate+up", "down"], (tid, work)
+        ends = 0
+        for e in own:
+            assert e["ts"] >= ends - 0.002 and e["dur"] >= 0, (tid, e)
+            ends = e["ts"] + e["dur"]
+    moec("run", src, "--reference", "--time-trace", "t.json", status=2,
+         said="--time-trace is of compiled code, --reference interprets")
+    moec("run", src, "--time-trace", "none/t.json", status=1, said="none/t.json")
 
 
 main()

@@ -100,7 +100,8 @@ static bool unpad_rows(const Question *q, const Padded *p, char *y)
 
 bool native_call(Native *n, const Question *q, Answer *a)
 {
-	moert_session_options so = {sizeof so, q->threads, q->pool ? serial_pool : NULL, NULL};
+	moert_session_options so = {.size = sizeof so, .threads = q->threads,
+				    .parallel_for = q->pool ? serial_pool : NULL};
 	Padded padded = {0};
 	moert_model *model = q->model ? q->model : n->model;
 	const void *inputs[COUNT(n->at->inputs)] = {0};

@@ -185,7 +185,7 @@ static inline bool native_kept(const NativeCall *c)
 static inline bool native_call(Native *n, NativeCall *c, Pages *pages)
 {
 	Type out = n->reference->fns->outs[0];
-	moert_session_options so = {sizeof so, c->threads, NULL, NULL};
+	moert_session_options so = {.size = sizeof so, .threads = c->threads};
 	size_t slots = (size_t)(c->tokens * n->reference->picks);
 	int64_t x_stride;
 	char *x = native_input(n, c, pages, &x_stride);

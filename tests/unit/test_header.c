@@ -205,7 +205,7 @@ static void test_cpp(void)
 
 static const char *const structures[][32] = {
 	{"options", "size", "flags", "why", "why_size", "target"},
-	{"session_options", "size", "threads", "parallel_for", "ctx"},
+	{"session_options", "size", "threads", "parallel_for", "ctx", "span", "span_ctx"},
 	{"args", "size", "x", "tokens", "y", "x_stride", "y_stride", "nseq", "seq",
 	 "seen", "seed", "step", "picks_in", "gates_in", "picks_out", "gates_out",
 	 "losses", "inputs", "outputs", "routing", "expert_rows"},

@@ -93,7 +93,7 @@ static void check_target(const Target *t, size_t f)
 		    .m = parse_module(a, diag, "math", text),
 		    .reference = parse_module(a, diag, "math", text)};
 	float *x = NEWN(a, float, SAMPLES), *y = NEWN(a, float, SAMPLES);
-	moert_session_options options = {sizeof options, 1, NULL, NULL};
+	moert_session_options options = {.size = sizeof options, .threads = 1};
 	moert_args args = {.size = sizeof args, .x = x, .tokens = TOKENS, .y = y};
 
 	MUST(n.m && n.reference);

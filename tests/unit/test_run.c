@@ -119,6 +119,48 @@ static void test_pool(void)
 	rig_free(&r);
 }
 
+/* Of each of three workers. */
+typedef struct { int64_t end[3]; int works[3], waits[3], named, wrong; } Spans;
+
+static void note_span(void *ctx, int worker, const char *step, int64_t begin, int64_t end)
+{
+	Spans *s = ctx;
+
+	s->wrong += begin < s->end[worker] || end < begin;
+	s->end[worker] = end;
+	*(step ? &s->works[worker] : &s->waits[worker]) += 1;
+	if (worker == 0)
+		s->named += step && strcmp(step, "totals") == 0;
+}
+
+static void test_spans(void)
+{
+	for (int pooled = 0; pooled < 2; pooled++) {
+		static float matrix[H * I];
+		int calls = 0;
+		Spans spans = {0};
+		void *outputs[1];
+		Rig r = rig_new(&layer, 50, 3, pooled ? &calls : NULL);
+		moert_session_options o = {.size = sizeof o, .threads = 3, .ctx = &calls,
+					   .parallel_for = pooled ? pool : NULL,
+					   .span = note_span, .span_ctx = &spans};
+		moert_args a = rig_args(&r, outputs);
+		moert_model *m;
+		moert_session *s;
+		MUST(moert_open_memory(&layer, natural, matrix, NULL, &m) == 0);
+		MUST(moert_start(m, &o, &s) == 0);
+		MUST(moert_run(s, &a) == 0);
+		moert_end(s);
+		moert_close(m);
+		for (int w = 0; w < 3; w++) {
+			CHECK(spans.works[w] >= layer.nsteps);
+			CHECK(spans.waits[w] == (pooled ? 0 : spans.works[w]));
+		}
+		CHECK(spans.named == 1 && spans.wrong == 0);
+		rig_free(&r);
+	}
+}
+
 /* A token's bits do not depend on the tokens beside it, nor on what ran before. */
 static void test_batches(void)
 {
@@ -397,7 +439,7 @@ static void test_open(void)
 }
 
 SUITE("run", {"threads", test_threads}, {"many tokens", test_many},
-      {"host pool", test_pool}, {"batches", test_batches}, {"sequences", test_sequences},
+      {"host pool", test_pool}, {"spans", test_spans}, {"batches", test_batches}, {"sequences", test_sequences},
       {"groups", test_groups}, {"given routing", test_given}, {"strides", test_strides},
       {"calls of a model's layers", test_calls}, {"another model", test_use},
       {"no tokens", test_nothing}, {"errors", test_errors}, {"open", test_open})

@@ -107,11 +107,18 @@ const struct moert_layer *plain_layer(void);        /* what the runtime knows of
 typedef void plain_parallel_for(void *ctx, int n, void (*fn)(void *arg, int i),
 	void *arg);
 
+/* Told of every piece of a call by the thread that did it: `step` is the kernel's name, or
+ * NULL where the thread waited; nanoseconds of CLOCK_MONOTONIC. */
+typedef void plain_span(void *ctx, int worker, const char *step, int64_t begin,
+	int64_t end);
+
 typedef struct plain_session_options {
 	size_t          size;
 	int64_t         threads;             /* 0: as many as the process may run on */
 	plain_parallel_for *parallel_for;        /* NULL: threads of the session's own */
 	void           *ctx;
+	plain_span         *span;                /* or NULL */
+	void           *span_ctx;
 } plain_session_options;
 
 int plain_start(plain_model *model, const plain_session_options *options,
