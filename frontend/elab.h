@@ -156,6 +156,7 @@ struct Layer {
 	const char  *token;             /* the first input's name */
 	bool         output_poison, input_poison, experts_poison, experts_failed;
 	bool         route_poison;
+	const Frame *route_body;        /* of the policy: what names it could not bind */
 	bool         lost;              /* nobody knows what a statement of it meant */
 	int64_t      number;            /* -1: none */
 	const char  *stack;

@@ -151,6 +151,7 @@ Val call_builtin(Elab *e, const Builtin *b, const Node *call)
 
 	if (!read_args(e, b, call, &args))
 		return val_poison();
+	bool loose = e->loose, known = true;
 	for (int i = 0; i < 4 && b->names[i]; i++) {
 		if (!args.node[i] || is_word(b, i))
 			continue;
@@ -158,10 +159,11 @@ Val call_builtin(Elab *e, const Builtin *b, const Node *call)
 		    args.arg[0].b != (i == 1))
 			continue;               /* chosen at compile time */
 		args.arg[i] = eval(e, args.node[i]);
-		if (args.arg[i].kind == V_POISON)
-			return val_poison();
+		known = known && args.arg[i].kind != V_POISON;
+		e->loose = loose || (b->op == OP_select && !known);
 	}
-	return b->run(e, &args);
+	e->loose = loose;
+	return known ? b->run(e, &args) : val_poison();
 }
 
 static Val source(Elab *e, OpKind kind, Dtype d, Level level, Loc loc)

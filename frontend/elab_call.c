@@ -226,6 +226,7 @@ static void body_names(Elab *e, Frame *f, Layer *l)
 	for (Binding *b = f->root->first; b; b = b->next)
 		if (!b->is_arg)
 			vec_push(e->a, &l->route, ((Named){b->name, b->val}));
+	l->route_body = f;
 }
 
 /* Losses of layers that a model's function calls leave it with its results: outs NULL puts

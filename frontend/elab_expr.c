@@ -103,6 +103,9 @@ static Val route_name(Elab *e, const Node *n)
 			return l->route.at[i].val;
 		vec_push(e->a, &names, l->route.at[i].name);
 	}
+	for (int i = 0; l->route_body && i < l->route_body->lost.n; i++)
+		if (strcmp(l->route_body->lost.at[i], n->s) == 0)
+			return val_poison();
 	say(e, E_unknown_field, n->loc,
 	    fix_among(e, n->s, names.at, names.n),
 	    "%s has no `%s`", l->policy, n->s);

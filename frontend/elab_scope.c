@@ -402,6 +402,8 @@ bool unit_imports(Elab *e, Unit *u)
 		if (!other) {
 			char *text = file_read(e->a, e->d, path, MAX_FILE, &size);
 			other = text ? unit_load(e, path, text, false) : NULL;
+			if (!text)
+				diag_note(e->d, n->loc, "it is imported here");
 			e->errors += !other;
 			if (!other || !unit_imports(e, other))
 				u->unread = true;
