@@ -229,9 +229,8 @@ static void print_item(const Run *r, Item item)
 static void run_all(Run *r)
 {
 	for (long i = 0; i < r->nfiles + r->count; i++) {
-		Item item = {NULL, r->seed + (uint64_t)(i - r->nfiles)};
-		if (i < r->nfiles)
-			item = (Item){r->files[i], (uint64_t)i};
+		Item item = i < r->nfiles ? (Item){r->files[i], (uint64_t)i}
+					  : (Item){NULL, r->seed + (uint64_t)(i - r->nfiles)};
 		if (r->print) {
 			print_item(r, item);
 			continue;
@@ -355,8 +354,10 @@ int main(int argc, char **argv)
 	bool ok = true;
 
 	r.files = NEWN(a, char *, (size_t)argc);
-	if (!read_options(argc, argv, &r))
+	if (!read_options(argc, argv, &r)) {
+		arena_free(a);
 		return usage();
+	}
 	r.place.outcome = mmap(NULL, (MAX_JOBS + 1) * sizeof *r.place.outcome,
 			       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (r.place.outcome == MAP_FAILED || !mkdtemp(scratch))
