@@ -31,7 +31,8 @@ static int check_rows(const moert_buf *b, int64_t tokens, int64_t *stride, int64
 		return MOERT_STRIDE;
 	if (!moert_mul(rows, *stride, bytes))
 		return MOERT_TOKENS;
-	*bytes += row - *stride;
+	if (rows)
+		*bytes += row - *stride;
 	return MOERT_OK;
 }
 

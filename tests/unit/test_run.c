@@ -356,6 +356,9 @@ static void test_nothing(void)
 	moert_args a = {.size = sizeof a, .losses = lossy};
 	CHECK(moert_run(r.s, &a) == 0);
 	CHECK(lossy[0] == 0);
+	a.x = r.x;                              /* rows apart, of which there are none */
+	a.y_stride = (H + 8) * 4;
+	CHECK(moert_run(r.s, &a) == 0);
 	rig_free(&r);
 }
 
