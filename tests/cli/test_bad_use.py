@@ -240,10 +240,11 @@ def a_number_that_is_none_is_said_once():
 def memory_that_is_not_given():
     source()
     which, env = resource.RLIMIT_AS, {}
-    for name in {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ):
+    for name in {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ):
         which = None                    # they reserve terabytes, and have a limit
-        env[name] = (os.environ[name] +
-                     ":allocator_may_return_null=1:max_allocation_size_mb=1024:log_path=stderr")
+        env[name] = os.environ[name] + ":log_path=stderr"
+        if name != "UBSAN_OPTIONS":
+            env[name] += ":allocator_may_return_null=1:max_allocation_size_mb=1024"
     for tokens in ("2147483647", "100000000"):
         status, said = limited(("run", "tiny.moe", "--reference", "--tokens", tokens),
                                which, 1 << 30, env)
