@@ -120,13 +120,13 @@ static void test_pool(void)
 }
 
 /* Of each of three workers. */
-typedef struct { int64_t end[3]; int works[3], waits[3], named, wrong; } Spans;
+typedef struct { int64_t end[3]; int works[3], waits[3], wrong[3], named; } Spans;
 
 static void note_span(void *ctx, int worker, const char *step, int64_t begin, int64_t end)
 {
 	Spans *s = ctx;
 
-	s->wrong += begin < s->end[worker] || end < begin;
+	s->wrong[worker] += begin < s->end[worker] || end < begin;
 	s->end[worker] = end;
 	*(step ? &s->works[worker] : &s->waits[worker]) += 1;
 	if (worker == 0)
@@ -155,8 +155,9 @@ static void test_spans(void)
 		for (int w = 0; w < 3; w++) {
 			CHECK(spans.works[w] >= layer.nsteps);
 			CHECK(spans.waits[w] == (pooled ? 0 : spans.works[w]));
+			CHECK(spans.wrong[w] == 0);
 		}
-		CHECK(spans.named == 1 && spans.wrong == 0);
+		CHECK(spans.named == 1);
 		rig_free(&r);
 	}
 }
