@@ -135,9 +135,9 @@ def nothing_of_the_place_stands_in_them():
     secret = "moecsecretplace"
     env = {**os.environ, "SECRET": "moecsecretvalue", "USER": "moecsecretuser",
            "HOSTNAME": "moecsecrethost"}
-    texts = [secret, "moecsecret", os.getcwd(), ROOT, "/tmp/"]
-    if {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ):
-        texts.remove(ROOT)              # an instrumented runtime names its source
+    texts = [secret, "moecsecret", os.getcwd()]
+    if not {"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ):
+        texts += [ROOT, "/tmp/"]        # an instrumented runtime names its source
     for name, data in make(secret, env=env)[0].items():
         for text in texts:
             assert text.encode() not in data, f"{name} holds {text!r}"
