@@ -69,6 +69,7 @@ def wrong_use():
     moe_gen("--reduce", status=2)
     moe_gen("--nonsense", status=2)
     moe_gen("--configs", 99, status=2)
+    moe_gen("--reduce", "none.moe", status=2)
 
 
 if __name__ == "__main__":

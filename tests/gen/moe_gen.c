@@ -51,10 +51,12 @@ static const char *item_name(Arena *a, Item item)
  * matter.  Returns how many. */
 static int item_settings(const Run *r, Arena *a, Item item, Program *p)
 {
-	if (!item.file)
+	if (!item.file) {
 		program_make(a, item.seed, p);
-	else if (!program_read(a, item.file, p))
-		ice("%s is not a program of moe_gen", item.file);
+	} else if (!program_read(a, item.file, p)) {
+		fprintf(stderr, "moe_gen: %s is no program\n", item.file);
+		exit(2);
+	}
 	if (p->target) {
 		if (p->npasses == 0)
 			pipeline_make(p);

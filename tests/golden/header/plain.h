@@ -48,7 +48,7 @@ enum {
 	plain_ERROR_MEMORY = 7, /* out of memory */
 	plain_ERROR_THREADS = 8, /* a thread could not be started */
 	plain_ERROR_BUSY = 9, /* the session is already running a call */
-	plain_ERROR_CPU = 10, /* this CPU lacks a feature the layer was compiled for */
+	plain_ERROR_CPU = 10, /* the library has no such target, or this CPU lacks a feature of it */
 	plain_ERROR_OPEN = 11, /* the weights file cannot be opened */
 	plain_ERROR_READ = 12, /* the weights file cannot be read */
 	plain_ERROR_WRITE = 13, /* the weights file cannot be written */
