@@ -28,7 +28,7 @@ static const struct {
 };
 
 /* Bit patterns from 2^-60 to 2^8 of both signs; in front what is special. */
-static void fill(float *x)
+WRAPS static void fill(float *x)
 {
 	static const float special[] = {
 		0, -0.0f, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX, FLT_MIN, -FLT_MIN,
