@@ -19,12 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#if defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
-
 enum { H = 6, E = 2, TOKENS = 5, THREADS = 3 };
 
 /* ---- faults ---- */

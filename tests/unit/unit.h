@@ -18,6 +18,13 @@
 #define SAME_TEXT(a, b) unit_same_text((a), (b), __FILE__, __LINE__)
 /* Diagnostics: a has a code behind each error, b says what stands before it. */
 #define SAME_SAID(a, b) unit_same_said((a), (b), __FILE__, __LINE__)
+/* Sanitizers stand in front of the C library, and end the process where memory lacks. */
+#if defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
 #define SKIP(why)       do { unit_skipped++; printf("skipped: %s\n", why); return; } while (0)
 #define SKIP_PART(what, why) (unit_parts++, printf("skipped: %s: %s\n", (what), (why)))
 

@@ -16,6 +16,12 @@
 static Pages call, weights;             /* of the call that runs now; until the library goes */
 static bool guarding;
 
+__attribute__((destructor)) static void unload(void)
+{
+	pages_free(&call);
+	pages_free(&weights);
+}
+
 static void *piece(int64_t bytes)
 {
 	return guarded(&call, (size_t)bytes);
