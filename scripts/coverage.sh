@@ -19,6 +19,8 @@ declare -A left_out=(
 	[test_includes]="compiles only" [test_calls]="compares sizes of libraries"
 	[test_reduce]="libraries without counters" [test_same]="compares output only"
 	[test_docs]="compares output only"
+	[test_native]="links without gcov" [test_tails]="links without gcov"
+	[test_math]="links without gcov"
 )
 declare -A part=(                       # gcov takes memory, which must not fail there
 	[test_faults.py]=file_calls
