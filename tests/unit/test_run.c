@@ -445,5 +445,6 @@ static void test_open(void)
 SUITE("run", {"threads", test_threads}, {"many tokens", test_many},
       {"host pool", test_pool}, {"spans", test_spans}, {"batches", test_batches},
       {"sequences", test_sequences}, {"groups", test_groups}, {"given routing", test_given},
-      {"strides", test_strides}, {"calls of a model's layers", test_calls}, {"another model", test_use},
-      {"no tokens", test_nothing}, {"errors", test_errors}, {"open", test_open})
+      {"strides", test_strides}, {"calls of a model's layers", test_calls},
+      {"another model", test_use}, {"no tokens", test_nothing}, {"errors", test_errors},
+      {"open", test_open})

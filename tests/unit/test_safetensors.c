@@ -3,6 +3,7 @@
 // libs: io
 #include "files.h"
 #include "unit.h"
+#include <sys/resource.h>
 
 #define F "x.safetensors: error: "
 #define T(dtype, shape, from, to)                                                        \
@@ -421,6 +422,34 @@ static void test_deep(void)
 	said_free(s);
 }
 
+/* A header within the limit for which there is no memory. */
+static void test_no_memory(void)
+{
+#ifdef SANITIZED
+	SKIP("a sanitizer ends the process");
+#endif
+	static const unsigned char length[8] = {0x00, 0xe1, 0xf5, 0x05};        /* 100 000 000 */
+	const off_t size = 100000008;
+	Said *s = said_new();
+	TensorList list;
+	struct rlimit before, low;
+	FILE *f = fopen("x.safetensors", "w+");
+
+	MUST(f && fwrite(length, 1, 8, f) == 8 && fflush(f) == 0);
+	MUST(ftruncate(fileno(f), size) == 0);
+	MUST(getrlimit(RLIMIT_AS, &before) == 0);
+	low = before;
+	low.rlim_cur = 64 << 20;        /* what there is may be more: then nothing is added */
+	MUST(setrlimit(RLIMIT_AS, &low) == 0);
+	bool ok = safetensors_read(s->arena, s->diag, "x.safetensors", fileno(f),
+				   (uint64_t)size, &list);
+	setrlimit(RLIMIT_AS, &before);
+	CHECK(!ok);
+	SAME_SAID(said(s), F "no memory for a header of 100000000 bytes\n");
+	fclose(f);
+	said_free(s);
+}
+
 /* Each in a folder of its own, since every test may write x.safetensors. */
 #define IN_FOLDER(name) static void in_##name(void) { enter_folder(); test_##name(); }
 IN_FOLDER(headers)
@@ -429,6 +458,7 @@ IN_FOLDER(good)
 IN_FOLDER(contents)
 IN_FOLDER(cut_and_flipped)
 IN_FOLDER(names_as_they_are)
+IN_FOLDER(no_memory)
 
 SUITE("safetensors",
 	{"bad headers", in_headers},
@@ -438,5 +468,6 @@ SUITE("safetensors",
 	{"contents", in_contents},
 	{"cut at every byte, every header bit flipped", in_cut_and_flipped},
 	{"any name", in_names_as_they_are},
+	{"no memory", in_no_memory},
 	{"many tensors", test_many_tensors},
 	{"deep nesting", test_deep})
