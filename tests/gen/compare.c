@@ -151,10 +151,14 @@ static bool compare_call(Native *n, Case *c, bool own_call)
 	int64_t rerouted = compare_routing(n, &c->own, &a);
 	if (rerouted < 0)
 		return false;
-	if (rerouted && !interpret(n, n->reference, &a, &followed))
-		return false;
-	if (!compare_results(n, rerouted ? &followed : &c->own, &a, rerouted > 0))
-		return false;
+	if (rerouted || !compare_results(n, &c->own, &a, false)) {
+		/* the same picks, but a rank or so beside them that may be another */
+		if (!rerouted && nearest_gap(&c->own, c->p->tokens) >= MAY_CHANGE)
+			return false;
+		if (!interpret(n, n->reference, &a, &followed) ||
+		    !compare_results(n, &followed, &a, true))
+			return false;
+	}
 	n->out->calls++;
 	n->out->tokens += c->p->tokens;
 	n->out->rerouted += rerouted;
