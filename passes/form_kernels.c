@@ -169,15 +169,6 @@ static void form_region(Form *f, Region *r)
 }
 
 /* Kernels that nothing but the losses needs get {loss=1}.  Value.id: 1 is needed. */
-static void need_operands(Op *op, int n)
-{
-	for (int i = 0; i < n; i++)
-		op->args[i]->id = 1;
-	for (int i = 0; i < op->nregions; i++)
-		for (Op *at = op->regions[i]->first; at; at = at->next)
-			need_operands(at, at->nargs);
-}
-
 static void mark_losses(Module *m, Region *r, int nlosses)
 {
 	if (nlosses == 0)
@@ -187,10 +178,10 @@ static void mark_losses(Module *m, Region *r, int nlosses)
 		bool needed = op->kind == OP_next || kernel_yields_routing(op);
 		for (int i = 0; i < op->nouts; i++)
 			needed |= op->outs[i]->id == 1;
-		if (op->kind == OP_return)
-			need_operands(op, MAX(op->nargs - nlosses, 0));
-		else if (needed)
-			need_operands(op, op->nargs);
+		for (int i = 0; op->kind == OP_return && i < op->nargs - nlosses; i++)
+			op->args[i]->id = 1;
+		if (needed)
+			mark_operands(op, 1);
 		else if (op->kind == OP_kernel)
 			attr_int(m, op, "loss", 1);
 	}

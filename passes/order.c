@@ -48,22 +48,23 @@ void clear_numbers(Fn *fn)
 	region_walk(fn->body, clear_number, NULL);
 }
 
-void mark_operands(const Op *op, int bit)
+static void set_operands(const Op *op, int bit, int to)
 {
 	for (int i = 0; i < op->nargs; i++)
-		op->args[i]->id |= bit;
+		op->args[i]->id = (op->args[i]->id & ~bit) | to;
 	for (int i = 0; i < op->nregions; i++)
 		for (const Op *at = op->regions[i]->first; at; at = at->next)
-			mark_operands(at, bit);
+			set_operands(at, bit, to);
+}
+
+void mark_operands(const Op *op, int bit)
+{
+	set_operands(op, bit, bit);
 }
 
 void unmark_operands(const Op *op, int bit)
 {
-	for (int i = 0; i < op->nargs; i++)
-		op->args[i]->id &= ~bit;
-	for (int i = 0; i < op->nregions; i++)
-		for (const Op *at = op->regions[i]->first; at; at = at->next)
-			unmark_operands(at, bit);
+	set_operands(op, bit, 0);
 }
 
 bool path_between(Op *from, const Op *to)
