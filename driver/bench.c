@@ -272,7 +272,7 @@ static bool prepare(Runner *r, Source *s)
 	r->b.layer = r->layer.m->name;
 	r->b.target = r->layer.m->target;
 	r->b.weights = dtype_info[weights_dtype(l)].name;
-	r->b.threads = job->opt->threads ? job->opt->threads : cpu_count();
+	r->b.threads = thread_count(job);
 	r->dot = probe_find(dot_kind(r->layer.m), target_find(r->b.target)->vector_bits);
 	server_open(&r->server, job, r->layer.m, source_weights(s, r->m), false);
 	r->server.variants = &r->layer.variants;

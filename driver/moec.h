@@ -184,6 +184,7 @@ void   print_summary(const Job *, const Module *, const Inputs *, const Outcome 
 		     const char *how);
 double now_ms(void);
 int    cpu_count(void);
+int64_t thread_count(const Job *);                      /* --threads, or all */
 
 /* compile.c: the module as text to -o, or to standard output */
 bool   write_ir(const Job *, const Module *);

@@ -155,8 +155,7 @@ static int run_traced(const Job *job, const Layer *l, moert_model *model,
 static bool run_once(const Job *job, const Layer *l, moert_model *model, Call *c,
 		     Outcome *out)
 {
-	int64_t threads = job->opt->threads ? job->opt->threads : cpu_count();
-	moert_session_options o = {.size = sizeof o, .threads = threads};
+	moert_session_options o = {.size = sizeof o, .threads = thread_count(job)};
 	bool written = true;
 	int error;
 

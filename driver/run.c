@@ -13,6 +13,11 @@ int cpu_count(void)
 	return CPU_COUNT(&set);
 }
 
+int64_t thread_count(const Job *job)
+{
+	return job->opt->threads ? job->opt->threads : cpu_count();
+}
+
 /* y as float32, whatever the layer's type. */
 static bool write_output(const Job *job, const Module *m, const Outcome *out)
 {
@@ -60,7 +65,7 @@ static int run_compiled(const Job *job, Source *s, const Module *m, const Inputs
 
 	if (!layer_load(job, s, &layer))
 		return status;
-	int64_t threads = job->opt->threads ? job->opt->threads : cpu_count();
+	int64_t threads = thread_count(job);
 	server->variants = &layer.variants;
 	bool ok = !job->opt->time_trace || layer_measurable(job, &layer);
 	if (ok && run_native(job, s, in, &layer, server, &out))
