@@ -33,14 +33,14 @@ typedef struct { Arena *arena; void *of[DT_COUNT]; int64_t most; } Random;
 static void *some_numbers(Random *w, Dtype t)
 {
 	enum { BLOCK = 4096 };
-	size_t bytes = (size_t)dtype_info[t].bits / 8;
+	size_t bytes = (size_t)entry_bytes(t);
 	double block[BLOCK];
 	char *to = arena_alloc(w->arena, (size_t)w->most * bytes);
 
 	for (int64_t i = 0; i < BLOCK; i++)
 		block[i] = t == DT_i32 ? 0 : (double)(i * 2654435761u % 1000) * 1e-4 - 0.05;
 	for (int64_t i = 0; i < w->most; i += BLOCK)
-		store_doubles(t, block, MIN(BLOCK, w->most - i), to + (size_t)i * bytes);
+		entries_store(t, block, MIN(BLOCK, w->most - i), to + (size_t)i * bytes);
 	return to;
 }
 
