@@ -14,6 +14,7 @@ MOEC = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/moec")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SLACK = int(os.environ.get("MOEC_TEST_SLACK", 1))       # how often time and memory are granted
 SHARED = os.path.join(os.path.dirname(ROOT), "shared")
+SANITIZED = bool({"ASAN_OPTIONS", "TSAN_OPTIONS"} & set(os.environ))
 tests = []
 if not os.access(MOEC, os.X_OK):
     sys.exit(f"no program {MOEC}")
