@@ -51,6 +51,8 @@ static Contract read_kernel(Emit *e, const Op *kernel)
 	c.kblock = attr_get_int(kernel, "kblock", 0);
 	if (c.kblock >= c.k)
 		c.kblock = 0;
+	c.rblock = attr_get_int(kernel, "rblock", 0);
+	c.together = attr_get_int(kernel, "together", 1);
 	c.streams = c.linears.n;
 	c.stream_vectors = (int)(c.cols / e->lanes);
 	c.vectors = c.streams * c.stream_vectors;
@@ -206,4 +208,6 @@ void emit_contract(Emit *e, const Op *kernel, Step *step)
 	step->k = c.k;
 	step->kblock = c.kblock;
 	step->rows = c.rows;
+	step->rblock = c.rblock;
+	step->together = c.together;
 }

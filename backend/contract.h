@@ -19,7 +19,7 @@ typedef struct {
 	Vec(const Op *) linears;        /* the streams, in order */
 	const Op    *combine;           /* the sink, or NULL */
 	const Op    *tail;              /* first op of the tail, or NULL */
-	int64_t      n, k, kblock, cols;
+	int64_t      n, k, kblock, cols, rblock, together;
 	int          rows, streams, vectors, stream_vectors;    /* of the tile; per stream */
 	Dtype        at, bt;
 } Contract;

@@ -27,6 +27,10 @@ void check_contract(const Contract *c)
 		    (long long)c->cols);
 	if (c->kblock < 0 || c->kblock % c->dot->kpack)
 		ice("kernel %s: no blocks of %lld steps", name, (long long)c->kblock);
+	if (c->rblock < 0 || c->rblock % c->rows || (c->kblock && c->rblock == 0))
+		ice("kernel %s: no blocks of %lld rows", name, (long long)c->rblock);
+	if (c->together < 1)
+		ice("kernel %s: no turns of %lld panels", name, (long long)c->together);
 	if (!p || p->cols != c->cols || p->kpack != c->dot->kpack ||
 	    p->nstreams != c->linears.n)
 		ice("kernel %s: panel '%s' is laid out for another", name, panel);

@@ -135,6 +135,8 @@ static Val steps(Emit *e)
 		word(&f, s->k);
 		word(&f, s->kblock);
 		word(&f, s->rows);
+		word(&f, s->rblock);
+		word(&f, s->together);
 		word(&f, s->op);
 		word(&f, s->by_sequence);
 		word(&f, s->in);

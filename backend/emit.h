@@ -35,7 +35,7 @@ typedef struct {
 	int64_t     scratch;
 	Val         map, contract, finish;      /* NULL: none */
 	int         weight;
-	int64_t     panels, panel_bytes, width, k, kblock, rows;
+	int64_t     panels, panel_bytes, width, k, kblock, rows, rblock, together;
 	int         op, by_sequence, in, out;
 	int         buf_base, weight_base, range_base;
 	bool        ready;              /* its functions are an equal kernel's */

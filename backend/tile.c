@@ -14,6 +14,7 @@ enum {
 	AHEAD = 3072,           /* bytes that a streamed panel is fetched ahead: 1 to 12 KiB
 				   measured alike on qwen3_30b_a3b at 1, 16 and 64 tokens */
 	LINE = 64,
+	TO_L1 = 1, TO_L2 = 2,
 };
 
 typedef struct {
@@ -191,19 +192,30 @@ static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
 	}
 }
 
-/* far: `stride` bytes of the next panel a step; near: as many lines as the step consumes, from
- * `ahead` on. */
+/* As many lines as a step consumes, from `ahead` on. */
+static void fetch_step(Tile *t, Val step, Val ahead, int level)
+{
+	Ll *l = t->l;
+	Val at = ll_at(l, ahead, ll_mul(l, step, ll_i64(l, t->step_bytes)));
+
+	for (int64_t line = 0; line < t->step_bytes; line += LINE)
+		ll_prefetch(l, ll_at_const(l, at, line), level);
+}
+
+/* far: `stride` bytes of the next panel a step, and this one's from L2 into L1 where the
+ * machine does not do that well by itself; near: this panel's own lines from memory. */
 static void emit_prefetch(Tile *t, Val step, Val ahead)
 {
 	Ll *l = t->l;
+	int l1_ahead = t->c->e->t->l1_ahead;
 
-	if (t->far) {
-		ll_prefetch(l, ll_at(l, t->next, ll_mul(l, step, t->stride)), 2);
+	if (!t->far) {
+		fetch_step(t, step, ahead, TO_L2);
 		return;
 	}
-	Val at = ll_at(l, ahead, ll_mul(l, step, ll_i64(l, t->step_bytes)));
-	for (int64_t line = 0; line < t->step_bytes; line += LINE)
-		ll_prefetch(l, ll_at_const(l, at, line), 2);
+	ll_prefetch(l, ll_at(l, t->next, ll_mul(l, step, t->stride)), TO_L2);
+	if (l1_ahead)
+		fetch_step(t, step, ll_at_const(l, t->panel, l1_ahead), TO_L1);
 }
 
 /* k-steps first .. until-1, `unroll` a round */

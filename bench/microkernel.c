@@ -91,7 +91,8 @@ static void run_layer(Arena *a, moert_session *s, const moert_layer *l)
 static void run_panel(const moert_session *s, const moert_step *st, moert_task task)
 {
 	const moert_call *call = &s->calls[st - s->model->layer->steps];
-	int64_t block = st->kblock ? st->kblock : st->k;
+	bool once = task.row1 - task.row0 <= st->tile_rows;
+	int64_t block = st->kblock && !once ? st->kblock : st->k;
 
 	for (int64_t k = 0; k < st->k; k += block) {
 		task.k0 = k;

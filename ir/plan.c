@@ -2,4 +2,5 @@
  * plan: the words of its settings. */
 #include "plan.h"
 
-const char *const tile_words[TILE_COUNT] = {"rows", "columns", "kblock"};
+const char *const tile_words[TILE_COUNT] = {"rows", "columns", "kblock", "rblock",
+						 "panels"};

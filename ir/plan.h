@@ -5,8 +5,10 @@
 
 #include "base.h"
 
-typedef enum { TILE_ROWS, TILE_COLUMNS, TILE_KBLOCK, TILE_COUNT } TileKind;
-extern const char *const tile_words[TILE_COUNT];        /* rows, columns, kblock */
+typedef enum {
+	TILE_ROWS, TILE_COLUMNS, TILE_KBLOCK, TILE_RBLOCK, TILE_PANELS, TILE_COUNT
+} TileKind;
+extern const char *const tile_words[TILE_COUNT];        /* rows, columns, .. */
 
 /* tile.columns = 48, or of the contractions with one weight: tile.columns.down = 48 */
 typedef struct {

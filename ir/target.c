@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 const Target targets[] = {
-#define TARGET(name, triple, cpu, needs, bits, regs, l1, l2, tune) \
-	{name, triple, cpu, needs, bits, regs, l1, l2, tune},
+#define TARGET(name, triple, cpu, needs, bits, regs, l1, l2, part, ahead, tune) \
+	{name, triple, cpu, needs, bits, regs, l1, l2, part, ahead, tune},
 #include "targets.def"
 #undef TARGET
 };

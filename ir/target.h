@@ -10,6 +10,8 @@ typedef struct {
 	const char *needs;              /* features, separated by spaces */
 	int         vector_bits, registers;
 	int         l1_kib, l2_kib;     /* of one core */
+	int         l2_part;            /* a panel's block takes 1 / l2_part of L2 */
+	int         l1_ahead;           /* bytes a panel is fetched into L1 ahead; 0: not */
 	const char *tune;               /* further LLVM features, or "" */
 } Target;
 

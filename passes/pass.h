@@ -34,7 +34,9 @@
  *
  *   form-kernels gives each contraction a legal schedule: rows=1, one vector a stream
  *   schedule-blocks adds  rows, vectors (register tile), cols (columns of each stream in a
- *                  panel), kblock (k entries a block; 0: all), dot (row of dots.def)
+ *                  panel), kblock (k entries a block; 0: all), together (panels whose
+ *                  blocks pass the same rows in turn), rblock (at most so many rows at a
+ *                  time; 0: all), dot (row of dots.def)
  *   pack adds      panel="p0" and turns the streams' `param` into `unpack {panel, stream}`;
  *                  weight-level computations become derived params (a load function that
  *                  reads other params) */

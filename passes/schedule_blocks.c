@@ -2,7 +2,8 @@
  * schedule-blocks: how each contraction goes through registers and caches:
  *
  *   rows x vectors accumulators; each stream has cols = vectors / streams * lanes columns
- *   in a panel; kblock entries of k at a time where a panel would not stay in L2.
+ *   in a panel; kblock entries of k at a time where a panel would not stay in L2; and while
+ *   rblock rows stay there, the blocks of `together` panels pass them in turn.
  *
  * A plan's settings take the place of what is computed here, within what the backend has
  * registers and masks for. */
@@ -10,7 +11,10 @@
 
 #include <string.h>
 
-enum { MOST_ROWS = 16, MOST_VECTORS = 16, KBLOCK_STEP = 64 };
+enum {
+	MOST_ROWS = 16, MOST_VECTORS = 16, KBLOCK_STEP = 64, MOST_PANELS = 64,
+	WAITING = 256 << 10,    /* bytes of sums that wait between blocks of k */
+};
 
 static int64_t streams_of(const Op *k, const Type **a, const Type **w)
 {
@@ -43,10 +47,11 @@ static int64_t vectors_each(int64_t n, int64_t most, int64_t lanes)
 	return padded - n <= n / 8 ? most : best;
 }
 
-/* The largest multiple of 64 entries whose block of a panel leaves half of L2 to rows. */
-static int64_t block_of(int64_t k, int64_t bytes_per_k, int64_t l2_bytes)
+/* The largest multiple of 64 entries whose block of a panel leaves the rest of L2 to rows and
+ * to the block that comes next. */
+static int64_t block_of(int64_t k, int64_t bytes_per_k, const Target *t)
 {
-	int64_t block = l2_bytes / 2 / bytes_per_k / 64 * 64;
+	int64_t block = (int64_t)t->l2_kib * 1024 / t->l2_part / bytes_per_k / 64 * 64;
 
 	if (k <= block || block == 0)
 		return block || k <= 64 ? 0 : 64;
@@ -129,6 +134,34 @@ static int64_t kblock_of(PassContext *ctx, const Op *k, int64_t kblock)
 	return kblock;
 }
 
+/* Blocks of panels fill half of L2 in turn.  Meanwhile rows take a quarter, where panels leave
+ * it to them, and no more than have room for their sums. */
+static int64_t panels_of(PassContext *ctx, const Op *k)
+{
+	TileSetting *s = setting_of(ctx->plan, k, TILE_PANELS);
+
+	if (s && s->value <= MOST_PANELS)
+		return s->value;
+	if (s)
+		refuse(ctx, s, arena_printf(ctx->arena, "1 to %d", MOST_PANELS));
+	return ctx->target->l2_part / 2;
+}
+
+static int64_t rblock_of(PassContext *ctx, const Op *k, int64_t row_bytes, int64_t sum_bytes)
+{
+	int64_t rows = attr_get_int(k, "rows", 1), panels = attr_get_int(k, "together", 1);
+	int64_t most = INT64_MAX;
+	TileSetting *s = setting_of(ctx->plan, k, TILE_RBLOCK);
+
+	if (s)
+		most = s->value;
+	else if (panels > 1)
+		most = (int64_t)ctx->target->l2_kib * 1024 / 4 / row_bytes;
+	if (attr_get_int(k, "kblock", 0))
+		most = MIN(most, WAITING / sum_bytes / panels);
+	return most == INT64_MAX ? 0 : MAX(most / rows, 1) * rows;
+}
+
 static void schedule(Module *m, PassContext *ctx, Op *k)
 {
 	const Type *a, *w;
@@ -142,11 +175,16 @@ static void schedule(Module *m, PassContext *ctx, Op *k)
 	int64_t each = vectors_each(w->dim[0], MAX(vectors / streams, 1), lanes);
 	int64_t cols = columns_of(ctx, k, streams, each * lanes);
 	int64_t bytes = streams * cols * (dtype_info[w->dtype].bits / 8);
-	int64_t kblock = block_of(w->dim[1], bytes, (int64_t)t->l2_kib * 1024);
+	int64_t kblock = block_of(w->dim[1], bytes, t);
 	attr_int(m, k, "rows", rows_of(ctx, k, rows));
 	attr_int(m, k, "vectors", cols / lanes * streams);
 	attr_int(m, k, "cols", cols);
-	attr_int(m, k, "kblock", kblock_of(ctx, k, kblock));
+	kblock = kblock_of(ctx, k, kblock);
+	attr_int(m, k, "kblock", kblock);
+	attr_int(m, k, "together", panels_of(ctx, k));
+	int64_t at_once = kblock && kblock < w->dim[1] ? kblock : w->dim[1];
+	attr_int(m, k, "rblock", rblock_of(ctx, k, at_once * (dtype_info[a->dtype].bits / 8),
+					   streams * cols * (int64_t)sizeof(float)));
 }
 
 static bool schedule_region(Module *m, PassContext *ctx, Region *r)

@@ -116,6 +116,9 @@ typedef struct {
 	int64_t            width;       /* streams * cols: columns of acc */
 	int64_t            k, kblock;   /* kblock 0: all at once */
 	int64_t            tile_rows;
+	/* Where a panel passes more rows than a tile has: at most rblock rows (0: all of them)
+	 * stay in L2 while the blocks of up to `together` panels pass in turn. */
+	int64_t            rblock, together;
 	/* CROSS: in -> out; over sequences or tokens; GROUP: in = picks, range */
 	int64_t            op, by_sequence, in, out;
 	/* Kernels count buffers, weights and ranges from here: equal kernels of different

@@ -27,7 +27,8 @@ static bool contract_ok(const moert_layer *l, const moert_step *st)
 		return false;
 	return w->cols > 0 && st->panels == (w->n + w->cols - 1) / w->cols &&
 	       st->panels * st->panel_bytes == w->bytes && st->width >= w->cols &&
-	       st->k >= 1 && st->kblock >= 0 && st->tile_rows >= 1 &&
+	       st->k >= 1 && st->kblock >= 0 && st->tile_rows >= 1 && st->together >= 1 &&
+	       st->rblock % st->tile_rows == 0 && st->rblock >= (st->kblock > 0) &&
 	       (!st->finish || st->over == MOERT_ROW);
 }
 

@@ -15,12 +15,16 @@ enum {
 	NEAR = 256 << 10,       /* bytes of rows that stay in L2 beside panels */
 };
 
-/* One panel and the rows that pass it. */
+/* Panels in a row, of one expert (or of a weight that exists once), and the rows that pass
+ * them. */
 typedef struct {
-	int64_t            row0, row1, number;
-	const char        *panel;
+	int64_t            row0, row1, number, panels;
+	const char        *panel;       /* the first */
 	const void *const *weight;
 } item;
+
+/* Where a claimed piece of work goes: each panel of a combine into a sink of its own. */
+typedef struct { float *at; int64_t each; } sinks;
 
 static void row_range(const moert_session *s, const moert_step *st, int64_t *row0,
 		      int64_t *row1)
@@ -39,10 +43,28 @@ static bool by_expert(const moert_session *s, const moert_step *st)
 	return s->model->layer->weights[st->weight].range >= 0;
 }
 
-int64_t moert_claim(moert_session *s, const moert_step *st, int phase)
+static int64_t claim(moert_session *s, const moert_step *st, int phase, int64_t n)
 {
 	moert_claims *c = &s->claims[st - s->model->layer->steps];
-	return atomic_fetch_add_explicit(&c->next[phase], 1, memory_order_relaxed);
+	return atomic_fetch_add_explicit(&c->next[phase], n, memory_order_relaxed);
+}
+
+int64_t moert_claim(moert_session *s, const moert_step *st, int phase)
+{
+	return claim(s, st, phase, 1);
+}
+
+/* Up to `most` of n items, fewer towards the end, so that nobody waits long for the last. */
+typedef struct { int64_t from, to; } claimed;
+
+static claimed claim_some(moert_session *s, const moert_step *st, int64_t n, int64_t most)
+{
+	moert_claims *c = &s->claims[st - s->model->layer->steps];
+	int64_t left = n - atomic_load_explicit(&c->next[0], memory_order_relaxed);
+	int64_t some = MAX(1, MIN(most, left / (2 * s->workers)));
+	int64_t from = claim(s, st, 0, some);
+
+	return (claimed){MIN(from, n), MIN(from + some, n)};
 }
 
 static const moert_call *call_of(const moert_session *s, const moert_step *st)
@@ -61,12 +83,12 @@ static float *acc_of(const moert_session *s, int worker)
 			 s->acc_bytes);
 }
 
-/* Panel `number` of an active expert (or of the weight that exists once). */
+/* Panels from `number` on, of an active expert (or of the weight that exists once). */
 static item item_of(const moert_session *s, const moert_step *st, int64_t active,
-		    int64_t number)
+		    int64_t number, int64_t panels)
 {
 	const moert_layer *l = s->model->layer;
-	item it = {.number = number, .weight = s->call.weight};
+	item it = {.number = number, .panels = panels, .weight = s->call.weight};
 
 	if (by_expert(s, st)) {
 		const moert_rows *rows = &s->rows[st->range];
@@ -86,53 +108,51 @@ static int64_t actives(const moert_session *s, const moert_step *st)
 	return by_expert(s, st) ? s->rows[st->range].nactive : 1;
 }
 
-/* The rows of an item block by block, and the summed axis of each in blocks, so that the
- * waiting accumulators stay in L2 beside the panel's block.  next: the panel after it. */
-static void contract_blocks(moert_session *s, const moert_step *st, moert_task *task,
-			    const char *next)
+/* Rows that pass a block of a panel before the next block: blocks of equal size. */
+static int64_t rows_at_once(const moert_step *st, int64_t rows)
 {
-	int64_t row_bytes = st->width * (int64_t)sizeof(float), end = task->row1;
-	int64_t block = s->acc_bytes / row_bytes / st->tile_rows * st->tile_rows;
-	const moert_weight *w = &s->model->layer->weights[st->weight];
-	int64_t step_bytes = w->nstreams * w->cols * moert_stored_bytes(w->dtype);
-
-	for (int64_t r = task->row0; r < end; r = task->row1) {
-		task->row0 = r;
-		task->row1 = MIN(r + block, end);
-		for (int64_t k = 0; k < st->k; k += st->kblock) {
-			task->k0 = k;
-			task->k1 = MIN(k + st->kblock, st->k);
-			task->next = (const char *)task->panel + task->k1 * step_bytes;
-			task->next_bytes = MIN(st->kblock, st->k - task->k1) * step_bytes;
-			if (task->k1 == st->k) {
-				task->next = task->row1 == end ? next : task->panel;
-				task->next_bytes = MIN(st->kblock, st->k) * step_bytes;
-			}
-			if (!task->next)
-				task->next_bytes = 0;
-			st->contract(call_of(s, st), task);
-		}
-	}
+	if (!st->rblock || rows <= st->rblock)
+		return rows;
+	int64_t blocks = (rows + st->rblock - 1) / st->rblock;
+	int64_t tiles = (rows + blocks * st->tile_rows - 1) / (blocks * st->tile_rows);
+	return tiles * st->tile_rows;
 }
 
+/* Rows block by block, the summed axis in blocks, and each of these in panel after panel: the
+ * rows' block stays in L2 while panels pass, a panel's block while rows do.  A single tile
+ * meets nothing twice, so its sums do not wait.  next: what comes behind, to be fetched. */
 static void contract(moert_session *s, const moert_step *st, const item *it,
-		     const char *next, float *sink, int worker)
+		     const char *next, sinks sink, int worker)
 {
-	moert_task task = {
-		.panel = it->panel, .weight = it->weight + st->weight_base, .number = it->number,
-		.row0 = it->row0, .row1 = it->row1,
-		.k1 = st->k, .sink = sink,
-		.next = next != it->panel ? next : NULL,
-	};
-	task.next_bytes = task.next ? st->panel_bytes : 0;
-	if (it->row0 >= it->row1)
-		return;
-	if (!st->kblock) {
-		st->contract(call_of(s, st), &task);
-		return;
-	}
-	task.acc = acc_of(s, worker);
-	contract_blocks(s, st, &task, task.next);
+	const moert_weight *w = &s->model->layer->weights[st->weight];
+	int64_t entry = w->nstreams * w->cols * moert_stored_bytes(w->dtype);
+	int64_t rows = it->row1 - it->row0, block = rows_at_once(st, rows);
+	int64_t kblock = st->kblock && rows > st->tile_rows ? st->kblock : st->k;
+
+	for (int64_t r = it->row0; r < it->row1; r += block)
+		for (int64_t k = 0; k < st->k; k += kblock)
+			for (int64_t p = 0; p < it->panels; p++) {
+				const char *panel = it->panel + p * st->panel_bytes, *then = next;
+				int64_t k1 = MIN(k + kblock, st->k), k2 = 0;
+				if (p + 1 < it->panels)
+					then = panel + st->panel_bytes, k2 = k;
+				else if (k1 < st->k)
+					then = it->panel, k2 = k1;
+				else if (r + block < it->row1)
+					then = it->panel;
+				if (then == panel && k2 == k)
+					then = NULL;
+				moert_task task = {
+					.panel = panel, .weight = it->weight + st->weight_base,
+					.number = it->number + p,
+					.row0 = r, .row1 = MIN(r + block, it->row1),
+					.k0 = k, .k1 = k1, .sink = sink.at + p * sink.each,
+					.acc = acc_of(s, worker) + p * block * st->width,
+					.next = then ? then + k2 * entry : NULL,
+					.next_bytes = then ? MIN(kblock, st->k - k2) * entry : 0,
+				};
+				st->contract(call_of(s, st), &task);
+			}
 }
 
 /* How many pieces the rows of a panel are cut into, so that all workers have something to
@@ -148,11 +168,14 @@ static int64_t row_cuts(const moert_session *s, const moert_step *st)
 	return MAX(1, MIN(tiles, (want + st->panels - 1) / st->panels));
 }
 
-/* Item i: expert by expert, panel by panel, then the pieces of its rows. */
+/* Item i: expert by expert, panel by panel, then the pieces of its rows.  Uncut, as many of
+ * the items from i to end as are one expert's are one. */
 static item nth_item(const moert_session *s, const moert_step *st, int64_t cuts,
-		     int64_t i)
+		     int64_t i, int64_t end)
 {
-	item it = item_of(s, st, i / cuts / st->panels, i / cuts % st->panels);
+	int64_t number = i / cuts % st->panels;
+	item it = item_of(s, st, i / cuts / st->panels, number,
+			  cuts > 1 ? 1 : MIN(end - i, st->panels - number));
 
 	if (cuts > 1) {
 		int64_t tiles = (it.row1 - it.row0 + st->tile_rows - 1) / st->tile_rows;
@@ -163,23 +186,30 @@ static item nth_item(const moert_session *s, const moert_step *st, int64_t cuts,
 	return it;
 }
 
-/* The next item is claimed before this one is computed: its panel is on its way
+/* The next items are claimed before these are computed: their panel is on its way
  * meanwhile. */
 static void contract_items(moert_session *s, const moert_step *st, int worker)
 {
 	int64_t cuts = row_cuts(s, st), n = actives(s, st) * st->panels * cuts;
+	int64_t most = cuts > 1 ? 1 : st->together;
 
-	for (int64_t i = moert_claim(s, st, 0), j; i < n; i = j) {
-		item it = nth_item(s, st, cuts, i);
-		j = moert_claim(s, st, 0);
-		contract(s, st, &it, j < n ? nth_item(s, st, cuts, j).panel : NULL, NULL,
-			 worker);
+	for (claimed c = claim_some(s, st, n, most), d; c.from < c.to; c = d) {
+		d = claim_some(s, st, n, most);
+		for (int64_t i = c.from, j; i < c.to; i = j) {
+			item it = nth_item(s, st, cuts, i, c.to);
+			j = i + it.panels;
+			int64_t then = j < c.to ? j : d.from;
+			contract(s, st, &it,
+				 then < n ? nth_item(s, st, cuts, then, n).panel : NULL,
+				 (sinks){NULL, 0}, worker);
+		}
 	}
 }
 
 /* How many panels of an expert pass in a row.  Its rows then come from L2 for all but the
  * first of them, where they would fill it twice over with every expert's in between; but
- * as many sums have to be kept.  Experts whose rows do not stay in L2 gain nothing. */
+ * as many sums have to be kept.  Experts whose rows do not stay in L2 gain nothing, unless
+ * blocks of them do. */
 static int64_t panels_together(const moert_session *s, const moert_step *st)
 {
 	const moert_weight *w = &s->model->layer->weights[st->weight];
@@ -190,19 +220,9 @@ static int64_t panels_together(const moert_session *s, const moert_step *st)
 	int64_t most = MIN(s->sink_bytes / (tokens * w->cols * (int64_t)sizeof(float)),
 			   st->panels / ((int64_t)ITEMS * s->workers));
 
-	return left <= NEAR || left / n > NEAR ? 1 : MAX(1, most);
-}
-
-/* The panel behind this one: p of p0 .. p1-1 of active expert a, then the next expert's,
- * then the first of those that begin at q. */
-static const char *panel_behind(const moert_session *s, const moert_step *st, int64_t a,
-				int64_t p, int64_t p0, int64_t p1, int64_t q)
-{
-	if (p + 1 < p1)
-		return item_of(s, st, a, p + 1).panel;
-	if (a + 1 < actives(s, st))
-		return item_of(s, st, a + 1, p0).panel;
-	return q < st->panels ? item_of(s, st, 0, q).panel : NULL;
+	if (left <= NEAR || most <= 1)
+		return 1;
+	return st->together > 1 ? MIN(most, st->together) : left / n > NEAR ? 1 : most;
 }
 
 /* A combine: a worker owns the columns of some panels and sums all experts into its sinks. */
@@ -210,22 +230,24 @@ static void combine_items(moert_session *s, const moert_step *st, int worker)
 {
 	int64_t cols = s->model->layer->weights[st->weight].cols, n = actives(s, st);
 	int64_t tokens = s->call.tokens, sums = tokens * cols;
-	int64_t together = panels_together(s, st);
-	float *sink = (float *)((char *)moert_scratch(s, worker) + s->sink_at);
+	int64_t most = panels_together(s, st);
+	sinks sink = {(float *)((char *)moert_scratch(s, worker) + s->sink_at), sums};
 
-	for (int64_t i = moert_claim(s, st, 0), j; i * together < st->panels; i = j) {
-		int64_t p0 = i * together, p1 = MIN(p0 + together, st->panels);
-		j = moert_claim(s, st, 0);
-		memset(sink, 0, (size_t)((p1 - p0) * sums) * sizeof *sink);
-		for (int64_t a = 0; a < n; a++)
-			for (int64_t p = p0; p < p1; p++) {
-				item it = item_of(s, st, a, p);
-				contract(s, st, &it,
-					 panel_behind(s, st, a, p, p0, p1, j * together),
-					 sink + (p - p0) * sums, worker);
-			}
-		for (int64_t p = p0; p < p1; p++)
-			st->finish(call_of(s, st), sink + (p - p0) * sums, p, 0, tokens);
+	for (claimed c = claim_some(s, st, st->panels, most), d; c.from < c.to; c = d) {
+		int64_t panels = c.to - c.from;
+		d = claim_some(s, st, st->panels, most);
+		memset(sink.at, 0, (size_t)(panels * sums) * sizeof *sink.at);
+		for (int64_t a = 0; a < n; a++) {
+			item it = item_of(s, st, a, c.from, panels);
+			const char *next = NULL;
+			if (a + 1 < n)
+				next = item_of(s, st, a + 1, c.from, 1).panel;
+			else if (d.from < d.to)
+				next = item_of(s, st, 0, d.from, 1).panel;
+			contract(s, st, &it, next, sink, worker);
+		}
+		for (int64_t p = 0; p < panels; p++)
+			st->finish(call_of(s, st), sink.at + p * sums, c.from + p, 0, tokens);
 	}
 }
 
@@ -254,12 +276,12 @@ static void tail_items(moert_session *s, const moert_step *st, int worker)
 		int64_t r = row0 + moert_claim(s, st, 0) * block;
 		if (r >= row1)
 			return;
-		for (int64_t p = 0; p < st->panels; p++) {
-			item it = item_of(s, st, 0, p);
+		for (int64_t p = 0; p < st->panels; p += st->together) {
+			item it = item_of(s, st, 0, p, MIN(st->together, st->panels - p));
 			it.row0 = r;
 			it.row1 = MIN(r + block, row1);
-			contract(s, st, &it,
-				 it.panel + (p + 1 < st->panels) * st->panel_bytes, NULL,
+			int64_t then = p + it.panels < st->panels ? p + it.panels : 0;
+			contract(s, st, &it, item_of(s, st, 0, then, 1).panel, (sinks){NULL, 0},
 				 worker);
 		}
 		st->map(call_of(s, st), r, MIN(r + block, row1), moert_scratch(s, worker));

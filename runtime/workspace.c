@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 64, PAGE = 4096, ACC = 256 << 10, SINK = 2 << 20 };
+enum { LINE = 64, PAGE = 4096, SINK = 2 << 20 };
 
 /* Carves pieces out of one block: first with base NULL, to add up, then for good. */
 typedef struct { char *base; int64_t bytes; bool failed; } carver;
@@ -94,6 +94,14 @@ static bool sink_of(const moert_step *st, int64_t tokens, int64_t row_bytes, int
 	return true;
 }
 
+/* Sums that wait between blocks of k. */
+static bool acc_of(const moert_step *st, int64_t *bytes)
+{
+	*bytes = 0;
+	return !st->kblock || (moert_mul(st->rblock, st->together, bytes) &&
+			       moert_mul(*bytes, st->width * (int64_t)sizeof(float), bytes));
+}
+
 /* What a worker needs beside the buffers: a step's scratch (or the counters of a rank),
  * the waiting accumulators, and a combine's sink. */
 static void carve_scratch(moert_session *s, carver *c, int64_t tokens)
@@ -107,8 +115,9 @@ static void carve_scratch(moert_session *s, carver *c, int64_t tokens)
 		scratch = MAX(scratch, MAX(st->scratch, moert_cross_scratch(st, rows)));
 		if (st->kind != MOERT_CONTRACT)
 			continue;
-		if (st->kblock)
-			acc = MAX(acc, MAX(ACC, st->tile_rows * st->width * 4));
+		if (!acc_of(st, &bytes))
+			c->failed = true;
+		acc = MAX(acc, bytes);
 		if (st->finish && !sink_of(st, tokens, l->weights[st->weight].cols * 4, &bytes))
 			c->failed = true;
 		sink = MAX(sink, bytes);

@@ -14,11 +14,13 @@ plan wide {
   tile.columns     = 2 * lanes
   tile.rows        = 4
   tile.kblock.down = 64
+  tile.panels      = 3
+  tile.rblock      = 9
   if lanes > 8 { tile.rows.router = 1 } else { tile.rows.router = 99 }
 }
 plan tall  { tile.rows = 16  tile.kblock = 0 }
-plan thin  { tile.rows = 1  tile.columns = 16  tile.kblock = 64 }
-plan broad { tile.rows = 3  tile.columns = 64 }
+plan thin  { tile.rows = 1  tile.columns = 16  tile.kblock = 64  tile.rblock = 2 }
+plan broad { tile.rows = 3  tile.columns = 64  tile.panels = 64 }
 """
 
 
@@ -31,11 +33,12 @@ def targets():
 def settings_reach_their_kernels():
     src = write("layer.moe", LAYER % "bf16")
     ir = moec("compile", src, "--plan", "wide", "--emit=ir", "--target", "x86-64-v4")
-    kernels = {name: (rows, cols, block) for name, rows, cols, block in
-               re.findall(r'name="([^"]*)", rows=(\d+), vectors=\d+, cols=(\d+), kblock=(\d+)',
-                          ir)}
-    assert kernels == {"router": ("1", "32", "0"), "gate+up": ("4", "32", "0"),
-                       "down": ("4", "32", "64")}, kernels
+    kernels = {name: numbers for name, *numbers in
+               re.findall(r'name="([^"]*)", rows=(\d+), vectors=\d+, cols=(\d+), kblock=(\d+), '
+                          r'.*together=(\d+), rblock=(\d+)', ir)}
+    assert kernels == {"router": ["1", "32", "0", "3", "9"],
+                       "gate+up": ["4", "32", "0", "3", "8"],
+                       "down": ["4", "32", "64", "3", "8"]}, kernels
 
 
 @test
@@ -78,6 +81,8 @@ def what_a_plan_cannot_say():
         ("tile.rows = 2.5", "a whole number, not 2.5"),
         ("tile.rows = 0", "a tile's size"),
         ("tile.rows = 17", "1 to 16"),
+        ("tile.panels = 65", "1 to 64"),
+        ("tile.rblock = 0", "a tile's size"),
         ("tile.columns = 20", "a multiple of"),
         ("tile.columns.gate = 1024", "a multiple of"),
         ("tile.kblock.down = 65", "a multiple of 64"),

@@ -50,10 +50,13 @@ static void other_tiles(Native *n)
 		for (Op *in = op->regions[0]->first; in; in = in->next)
 			streams += in->kind == OP_linear;
 		int64_t each = rng_between(&rng, 1, MAX(8 / MAX(streams, 1), 1));
-		attr_int(n->m, op, "rows", rng_between(&rng, 1, n->p->rows ? n->p->rows : 7));
+		int64_t rows = rng_between(&rng, 1, n->p->rows ? n->p->rows : 7);
+		attr_int(n->m, op, "rows", rows);
 		attr_int(n->m, op, "vectors", each * streams);
 		attr_int(n->m, op, "cols", each * lanes);
 		attr_int(n->m, op, "kblock", RNG_PICK(&rng, blocks));
+		attr_int(n->m, op, "together", rng_between(&rng, 1, 4));
+		attr_int(n->m, op, "rblock", rng_between(&rng, 1, 4) * rows);
 	}
 }
 

@@ -82,6 +82,8 @@ static void set_tiles(Module *m, const Target *t, int64_t rows, int64_t each, in
 		attr_int(m, k, "vectors", each * streams);
 		attr_int(m, k, "cols", each * t->vector_bits / 32);
 		attr_int(m, k, "kblock", kblock);
+		attr_int(m, k, "together", each);
+		attr_int(m, k, "rblock", rows * each);
 	}
 }
 

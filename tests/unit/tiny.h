@@ -164,14 +164,14 @@ static const moert_range ranges[] = {{0, FIRST}, {FIRST, E - FIRST}};
 		.name = "up", .kind = MOERT_CONTRACT, .over = MOERT_ROW, .range = r,     \
 		.contract = fn, .weight = r ? UP1 : UP0, .panels = 3,                    \
 		.panel_bytes = COLS * H * 2 * 4, .width = 2 * COLS, .k = H,              \
-		.kblock = 10, .tile_rows = 4                                             \
+		.kblock = 10, .tile_rows = 4, .rblock = 8, .together = 2                 \
 	}
 #define DOWNSTEP(r, fn, end)                                                             \
 	{                                                                                \
 		.name = "down", .kind = MOERT_CONTRACT, .over = MOERT_ROW, .range = r,   \
 		.contract = fn, .finish = end, .weight = r ? DOWN1 : DOWN0, .panels = 3, \
 		.panel_bytes = COLS * I * 4, .width = COLS, .k = I, .kblock = 8,         \
-		.tile_rows = 4                                                           \
+		.tile_rows = 4, .rblock = 4, .together = 3                               \
 	}
 static const moert_step steps[] = {
     {.name = "route",
@@ -185,7 +185,8 @@ static const moert_step steps[] = {
      .panel_bytes = COLS * H * 4,
      .width = COLS,
      .k = H,
-     .tile_rows = 4},
+     .tile_rows = 4,
+     .together = 1},
     {.name = "mean",
      .kind = MOERT_CROSS,
      .loss_only = 1,
