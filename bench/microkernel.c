@@ -5,7 +5,8 @@
  *     build/bench/microkernel LIBRARY.so LAYER
  *
  * One line a step and number of rows: tiles of each height, then many tiles that fetch the
- * next panel meanwhile, as calls with many tokens have them.  It calls kernels as
+ * next panel meanwhile, as calls with many tokens have them.  Last, a call of one token beside
+ * the sum of its panels, each alone: what is left is the call's own.  It calls kernels as
  * runtime/steps.c does, so it looks into a session. */
 #include "../driver/moec.h"
 #include "../driver/probe.h"
@@ -16,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TOKENS = 256, SAMPLES = 25, MANY_TILES = 12, PEAK_ROUNDS = 1000 };
+enum { TOKENS = 256, SAMPLES = 25, MANY_TILES = 12, PEAK_ROUNDS = 1000, CALLS = 500 };
 #define SAMPLE_MS 0.5
 
 double now_ms(void)
@@ -61,7 +62,8 @@ static const void *any_weight(void *ctx, const moert_layer *l, const char *name,
 	return NULL;
 }
 
-static void run_layer(Arena *a, moert_session *s, const moert_layer *l)
+/* Arguments of a call with the most tokens. */
+static moert_args make_args(Arena *a, const moert_layer *l)
 {
 	moert_args args = {.size = sizeof args, .tokens = TOKENS};
 	const void **inputs = NEWN(a, const void *, (size_t)l->nbufs + 1);
@@ -80,7 +82,13 @@ static void run_layer(Arena *a, moert_session *s, const moert_layer *l)
 	args.y = outputs[0];
 	args.inputs = inputs + 1;
 	args.outputs = outputs + 1;
-	int error = moert_run(s, &args);
+	return args;
+}
+
+static void run_layer(moert_session *s, const moert_args *args)
+{
+	int error = moert_run(s, args);
+
 	if (error) {
 		fprintf(stderr, "microkernel: run: %s\n", moert_error(error));
 		exit(1);
@@ -154,20 +162,27 @@ static void measure_rows(const moert_session *s, const moert_step *st, moert_tas
 	       flops / ms * 1e-6, flops / ms * 1e-6 / peak, peak);
 }
 
-static void measure_step(Arena *a, const moert_session *s, const moert_step *st,
-			 int bits)
+static moert_task panel_task(Arena *a, const moert_session *s, const moert_step *st)
 {
-	const moert_layer *l = s->model->layer;
-	int64_t range = l->weights[st->weight].range, many = MANY_TILES * st->tile_rows;
-	int64_t rows = st->over == MOERT_ROW ? s->rows[st->range].n
-		       : st->over == MOERT_TOKEN ? s->call.tokens : 1;
+	int64_t range = s->model->layer->weights[st->weight].range;
+	int64_t many = MANY_TILES * st->tile_rows;
 	const void *const *weight = range < 0 ? s->call.weight
 					      : s->call.expert[range][0].weight;
-	moert_task task = {
+
+	return (moert_task){
 		.panel = weight[st->weight], .weight = weight + st->weight_base,
 		.sink = NEWN(a, float, (size_t)(TOKENS * st->width)),
 		.acc = NEWN(a, float, (size_t)(many * st->width)),
 	};
+}
+
+static void measure_step(Arena *a, const moert_session *s, const moert_step *st,
+			 int bits)
+{
+	int64_t many = MANY_TILES * st->tile_rows;
+	int64_t rows = st->over == MOERT_ROW ? s->rows[st->range].n
+		       : st->over == MOERT_TOKEN ? s->call.tokens : 1;
+	moert_task task = panel_task(a, s, st);
 
 	for (int64_t n = 1; n <= MIN(rows, st->tile_rows); n++) {
 		task.row1 = n;
@@ -178,6 +193,32 @@ static void measure_step(Arena *a, const moert_session *s, const moert_step *st,
 	task.next_bytes = st->panel_bytes;
 	if (task.row1 > st->tile_rows)
 		measure_rows(s, st, task, bits);
+}
+
+/* A call of one token again and again, and its panels. */
+static void measure_call(Arena *a, moert_session *s, moert_args args)
+{
+	const moert_layer *l = s->model->layer;
+	double call = 1e9, panels = 0;
+
+	args.tokens = 1;
+	for (int i = 0; i < CALLS; i++) {
+		double begin = now_ms();
+		run_layer(s, &args);
+		call = MIN(call, now_ms() - begin);
+	}
+	for (int64_t i = 0; i < l->nsteps; i++) {
+		const moert_step *st = &l->steps[i];
+		int64_t range = st->kind == MOERT_CONTRACT ? l->weights[st->weight].range : -1;
+		if (st->kind != MOERT_CONTRACT)
+			continue;
+		moert_task task = panel_task(a, s, st);
+		task.row1 = 1;
+		panels += (double)(range < 0 ? 1 : s->rows[range].nactive) *
+			  (double)st->panels * best_ms(s, st, &task);
+	}
+	printf("a call of 1 token: %.1f us, its panels %.1f us, beyond them %.1f us\n",
+	       call * 1e3, panels * 1e3, (call - panels) * 1e3);
 }
 
 static const moert_layer *load(const char *path, const char *name)
@@ -224,11 +265,13 @@ int main(int argc, char **argv)
 		fprintf(stderr, "microkernel: %s\n", moert_error(error));
 		return 1;
 	}
-	run_layer(a, s, l);
+	moert_args args = make_args(a, l);
+	run_layer(s, &args);
 	printf("%-28s %5s %6s\n", l->target, "k", "rows");
 	for (int64_t i = 0; i < l->nsteps; i++)
 		if (l->steps[i].kind == MOERT_CONTRACT)
 			measure_step(a, s, &l->steps[i], vector_bits(l));
+	measure_call(a, s, args);
 	moert_end(s);
 	moert_close(model);
 	arena_free(a);

@@ -73,7 +73,8 @@ static void set_group(moert_session *s, group g)
 			s->view[i].stride = 0;
 	}
 	for (int64_t i = 0; i < l->nsteps; i++)
-		s->claims[i].next[0] = s->claims[i].next[1] = 0;
+		for (int p = 0; p < MOERT_PHASES; p++)
+			s->claims[i].next[p] = 0;
 	s->t0 = g.t0;
 	s->s0 = g.s0;
 	s->s1 = g.s1;
@@ -112,47 +113,70 @@ static int64_t now_ns(void)
 	return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-/* Tells what this thread did since `begin`; returns the time.  Nobody listens: costs nothing. */
-static int64_t told(const moert_session *s, int worker, const char *step, int64_t begin)
+/* Tells what a worker did since it last told something: a step, or it waited (NULL). */
+static void tell(moert_session *s, int worker, const char *step)
 {
 	if (!s->span)
-		return 0;
-	int64_t end = now_ns();
-	if (begin)
-		s->span(s->span_ctx, worker, step, begin, end);
-	return end;
+		return;
+	int64_t begin = s->told[worker], end = s->told[worker] = now_ns();
+	s->span(s->span_ctx, worker, step, begin, end);
 }
 
-/* Every thread of a team goes through all steps. */
-static void run_steps(void *arg, int worker)
+static void run_phase(void *arg, int worker, uint32_t phase)
+{
+	moert_session *s = arg;
+	int64_t step = phase / MOERT_PHASES;
+
+	tell(s, worker, NULL);
+	moert_phase(s, step, phase % MOERT_PHASES, worker);
+	tell(s, worker, s->model->layer->steps[step].name);
+}
+
+static void finish_step(moert_session *s, int worker, int64_t step)
+{
+	if (moert_gives(s, step)) {
+		moert_give(s, step);
+		tell(s, worker, "give");
+	}
+	if (s->trace_ns) {
+		int64_t begin = s->phase_ns;
+		s->phase_ns = now_ns();
+		s->trace_ns[step] += s->phase_ns - begin;
+	}
+}
+
+/* A step's phases, then the next step that is not skipped. */
+static uint32_t next_phase(void *arg, int worker, uint32_t done)
 {
 	moert_session *s = arg;
 	const moert_layer *l = s->model->layer;
-	bool timed = s->trace_ns && worker == 0;
-	int64_t at = told(s, worker, NULL, 0);
+	int64_t step = 0;
 
-	for (int64_t i = 0; i < l->nsteps; i++) {
-		const moert_step *st = &l->steps[i];
-		if (skipped(s, st))
-			continue;
-		int64_t begin = timed ? now_ns() : 0;
-		int phases = moert_phases(s, st);
-		for (int p = 0; p < phases; p++) {
-			moert_phase(s, i, p, worker);
-			at = told(s, worker, st->name, at);
-			moert_team_sync(s->team);
-			at = told(s, worker, NULL, at);
-		}
-		if (moert_gives(s, i)) {
-			if (worker == 0)
-				moert_give(s, i);
-			at = told(s, worker, worker ? NULL : "give", at);
-			moert_team_sync(s->team);
-			at = told(s, worker, NULL, at);
-		}
-		if (timed)
-			s->trace_ns[i] += now_ns() - begin;
+	if (done != MOERT_END) {
+		step = done / MOERT_PHASES;
+		if ((int)(done % MOERT_PHASES) + 1 < moert_phases(s, &l->steps[step]))
+			return done + 1;
+		finish_step(s, worker, step++);
 	}
+	while (step < l->nsteps && skipped(s, &l->steps[step]))
+		step++;
+	return step < l->nsteps ? (uint32_t)step * MOERT_PHASES : MOERT_END;
+}
+
+static void run_on_team(moert_session *s)
+{
+	static const moert_job job = {run_phase, next_phase};
+	int64_t begin = s->span || s->trace_ns ? now_ns() : 0;
+
+	s->phase_ns = begin;
+	for (int w = 0; s->span && w < s->workers; w++)
+		s->told[w] = begin;
+	if (moert_is_small(s))
+		moert_run_alone(&job, s);
+	else
+		moert_team_run(s->team, &job, s);
+	for (int w = 0; w < s->workers; w++)
+		tell(s, w, NULL);
 }
 
 typedef struct { moert_session *s; int64_t step; int phase; } pool_work;
@@ -160,10 +184,11 @@ typedef struct { moert_session *s; int64_t step; int phase; } pool_work;
 static void pool_phase(void *arg, int worker)
 {
 	const pool_work *w = arg;
-	int64_t begin = told(w->s, worker, NULL, 0);
 
+	if (w->s->span)
+		w->s->told[worker] = now_ns();
 	moert_phase(w->s, w->step, w->phase, worker);
-	told(w->s, worker, w->s->model->layer->steps[w->step].name, begin);
+	tell(w->s, worker, w->s->model->layer->steps[w->step].name);
 }
 
 /* The host's pool promises no two pieces at the same time: no piece waits for another. */
@@ -175,16 +200,15 @@ static void run_on_pool(moert_session *s)
 		const moert_step *st = &l->steps[i];
 		if (skipped(s, st))
 			continue;
-		int64_t begin = s->trace_ns ? now_ns() : 0;
+		s->phase_ns = s->trace_ns ? now_ns() : 0;
 		int phases = moert_phases(s, st);
 		for (int p = 0; p < phases; p++) {
 			pool_work w = {s, i, p};
 			s->parallel_for(s->ctx, s->workers, pool_phase, &w);
 		}
-		if (moert_gives(s, i))
-			moert_give(s, i);
-		if (s->trace_ns)
-			s->trace_ns[i] += now_ns() - begin;
+		if (s->span)
+			s->told[0] = now_ns();
+		finish_step(s, 0, i);
 	}
 }
 
@@ -205,7 +229,7 @@ static void run_group(moert_session *s, group g)
 {
 	set_group(s, g);
 	if (s->team)
-		moert_team_run(s->team, run_steps, s);
+		run_on_team(s);
 	else
 		run_on_pool(s);
 	if (s->args.losses && g.t1 > g.t0)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * group: the routed rows of an expert range: by expert, then token, then slot.
  *
- * A counting sort: tokens are cut into as many pieces as there are workers; each piece is
- * counted, the counts become first rows, and each piece writes its rows.  Few tokens are
- * one piece.  The order of rows does not depend on the pieces. */
+ * A counting sort: tokens are cut into as many pieces as there are workers, which claim them;
+ * each piece is counted, the counts become first rows, and each piece writes its rows.  Few
+ * tokens are one piece.  The order of rows does not depend on the pieces. */
 #include "internal.h"
 
 #include <string.h>
 
-enum { COUNT, PLACE, WRITE, PHASES, MANY = 1 << 14 };
+enum { COUNT, PLACE, WRITE, MANY = 1 << 14 };
 
 static int pieces(const moert_session *s, const moert_step *st)
 {
@@ -18,7 +18,7 @@ static int pieces(const moert_session *s, const moert_step *st)
 
 int moert_group_phases(const moert_session *s, const moert_step *st)
 {
-	return pieces(s, st) == 1 ? 1 : PHASES;
+	return pieces(s, st) == 1 ? 1 : WRITE + 1;
 }
 
 /* The pick counted from the range's first expert, or -1: none, or another range's. */
@@ -97,26 +97,24 @@ static void write_rows(moert_session *s, const moert_step *st, int64_t *next, in
 	}
 }
 
-void moert_group(moert_session *s, const moert_step *st, int phase, int worker)
+static void piece(moert_session *s, const moert_step *st, int phase, int64_t p, int n)
 {
-	int64_t experts = s->model->layer->ranges[st->range].count;
-	int64_t tokens = s->call.tokens;
-	int n = pieces(s, st);
-	int64_t t0 = tokens * worker / n, t1 = tokens * (worker + 1) / n;
-	int64_t *counts = s->counts + worker * experts;
+	int64_t tokens = s->call.tokens, t0 = tokens * p / n, t1 = tokens * (p + 1) / n;
+	int64_t *counts = s->counts + p * s->model->layer->ranges[st->range].count;
 
-	if (n == 1) {
-		if (worker != 0)
-			return;
-		count(s, st, counts, 0, tokens);
-		place(s, st, 1);
-		write_rows(s, st, counts, 0, tokens);
-		return;
-	}
 	if (phase == COUNT)
 		count(s, st, counts, t0, t1);
-	else if (phase == PLACE && worker == 0)
+	if (phase == PLACE || n == 1)
 		place(s, st, n);
-	else if (phase == WRITE)
+	if (phase == WRITE || n == 1)
 		write_rows(s, st, counts, t0, t1);
+}
+
+void moert_group(moert_session *s, const moert_step *st, int phase)
+{
+	int n = pieces(s, st);
+	int64_t items = phase == PLACE ? 1 : n;
+
+	for (int64_t p; (p = moert_claim(s, st, phase)) < items;)
+		piece(s, st, phase, p, n);
 }

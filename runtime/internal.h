@@ -45,12 +45,19 @@ int       moert_options_read(const moert_options *, moert_options *);
 void *moert_pages(int64_t bytes);
 void  moert_unpage(void *, int64_t bytes);
 
-/* team.c: n threads, of which the caller of team_run is number 0 */
+/* team.c: n threads, of which the caller of team_run is number 0.  A job is phases one after
+ * another; in each, those who are awake claim work until none is left, and the last to leave
+ * asks for the next phase while no other is at work.  Whoever is late is not waited for. */
 typedef struct moert_team moert_team;
-typedef void moert_team_fn(void *arg, int worker);
+typedef struct {
+	void     (*work)(void *arg, int worker, uint32_t phase);
+	/* The phase behind `done`, or MOERT_END; done is MOERT_END at the beginning. */
+	uint32_t (*next)(void *arg, int worker, uint32_t done);
+} moert_job;
+enum { MOERT_END = UINT32_MAX };
 int  moert_team_new(int n, moert_team **);
-void moert_team_run(moert_team *, moert_team_fn *, void *arg);
-void moert_team_sync(moert_team *);             /* barrier, inside team_run */
+void moert_team_run(moert_team *, const moert_job *, void *arg);
+void moert_run_alone(const moert_job *, void *arg);     /* in this thread only */
 void moert_team_free(moert_team *);
 int  moert_cpus(void);                          /* that this process may run on */
 
@@ -97,8 +104,9 @@ struct moert_model {
 };
 void moert_release(moert_model *);
 
-/* Two counters a step: items are claimed one after another. */
-typedef struct { _Alignas(64) _Atomic int64_t next[2]; } moert_claims;
+/* A counter a phase of a step: items are claimed one after another. */
+enum { MOERT_PHASES = 3 };
+typedef struct { _Alignas(64) _Atomic int64_t next[MOERT_PHASES]; } moert_claims;
 
 /* The buffers of picks and gates, or -1. */
 typedef struct { int64_t picks, gates; } moert_slot;
@@ -111,6 +119,7 @@ struct moert_session {
 	void               *ctx;
 	moert_span         *span;       /* or NULL */
 	void               *span_ctx;
+	int64_t            *told;       /* [workers] when each told its last span */
 	_Atomic int         busy;
 
 	char               *work;       /* all that follows with T rows lies here */
@@ -124,6 +133,7 @@ struct moert_session {
 	moert_call         *calls;      /* [nsteps] the call, shifted to each step's bases */
 	double             *loss;       /* sums over groups */
 	int64_t            *trace_ns;   /* [nsteps], or NULL */
+	int64_t             phase_ns;   /* when this phase began, if traced */
 
 	char               *scratch;    /* worker w: scratch + w * scratch_bytes */
 	int64_t             scratch_bytes, acc_bytes;
@@ -159,17 +169,18 @@ int  moert_check(moert_session *);
 /* workspace.c: memory and views for a call of args.tokens */
 int  moert_workspace(moert_session *, int64_t group_tokens);
 
-/* steps.c: a step is one or more phases; all run a phase, then wait for the rest */
+/* steps.c: a step is one or more phases, of which each is done before the next */
 int  moert_phases(const moert_session *, const moert_step *);
 void moert_phase(moert_session *, int64_t step, int phase, int worker);
 int64_t moert_claim(moert_session *, const moert_step *, int phase);
 void *moert_scratch(const moert_session *, int worker);
+bool  moert_is_small(const moert_session *);    /* done before another thread wakes up */
 
 /* cross.c, group.c */
 void moert_cross(moert_session *, const moert_step *, int worker);
 int64_t moert_cross_scratch(const moert_step *, int64_t rows);
 int  moert_group_phases(const moert_session *, const moert_step *);
-void moert_group(moert_session *, const moert_step *, int phase, int worker);
+void moert_group(moert_session *, const moert_step *, int phase);
 
 /* maths.c: the same bits on every machine */
 float  moert_exp(float);

@@ -100,7 +100,8 @@ static bool make_session(moert_session *s)
 	if (s->model->trace)
 		s->trace_ns = table(l->nsteps, sizeof *s->trace_ns);
 	s->calls_of = table(l->ncalls, sizeof *s->calls_of);
-	return moert_slots(s) && s->calls_of && s->state && s->state_rows && s->base &&
+	s->told = table(s->workers, sizeof *s->told);
+	return moert_slots(s) && s->calls_of && s->told && s->state && s->state_rows && s->base &&
 	       s->view && s->rows && s->loss &&
 	       s->claims && s->calls && (s->trace_ns || !s->model->trace);
 }
@@ -168,6 +169,7 @@ static void free_session(moert_session *s)
 	free(s->claims);
 	free(s->calls);
 	free(s->calls_of);
+	free(s->told);
 	free(s->slots);
 	free(s->trace_ns);
 	free(s);

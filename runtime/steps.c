@@ -13,6 +13,8 @@ enum {
 	ITEMS = 4,              /* a worker and contraction, at least */
 	MAP_ITEMS = 8,          /* a worker and row map */
 	NEAR = 256 << 10,       /* bytes of rows that stay in L2 beside panels */
+	SMALL_NS = 10000, SMALL_TOKENS = 64,
+	BYTES_A_NS = 16, FLOPS_A_NS = 64,       /* of a core whose weights lie in its cache */
 };
 
 /* Panels in a row, of one expert (or of a weight that exists once), and the rows that pass
@@ -304,6 +306,31 @@ static void map_items(moert_session *s, const moert_step *st, int phase, int wor
 	}
 }
 
+static double step_ns(const moert_session *s, const moert_step *st)
+{
+	const moert_layer *l = s->model->layer;
+	const moert_weight *w = &l->weights[st->weight];
+	double rows = (double)s->call.tokens, copies = 1;
+
+	if (st->over == MOERT_ROW)
+		rows *= (double)l->picks;
+	if (w->range >= 0)
+		copies = MIN(rows, (double)l->ranges[w->range].count);
+	return copies * (double)w->bytes / BYTES_A_NS +
+	       rows * 2 * (double)(w->nstreams * w->n * w->k) / FLOPS_A_NS;
+}
+
+bool moert_is_small(const moert_session *s)
+{
+	const moert_layer *l = s->model->layer;
+	double ns = 0;
+
+	for (int64_t i = 0; i < l->nsteps; i++)
+		if (l->steps[i].kind == MOERT_CONTRACT)
+			ns += step_ns(s, &l->steps[i]);
+	return s->call.tokens <= SMALL_TOKENS && ns <= SMALL_NS;
+}
+
 int moert_phases(const moert_session *s, const moert_step *st)
 {
 	if (st->kind == MOERT_GROUP)
@@ -318,7 +345,7 @@ void moert_phase(moert_session *s, int64_t step, int phase, int worker)
 	switch (st->kind) {
 	case MOERT_MAP:   map_items(s, st, 0, worker); return;
 	case MOERT_CROSS: moert_cross(s, st, worker); return;
-	case MOERT_GROUP: moert_group(s, st, phase, worker); return;
+	case MOERT_GROUP: moert_group(s, st, phase); return;
 	}
 	if (phase == 1)
 		map_items(s, st, 1, worker);

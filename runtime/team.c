@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * team: a few threads that spin briefly between pieces of work and then sleep.
+ * team: a few threads that go through the phases of a job together, spin briefly when there is
+ * nothing to do, and then sleep.
  *
- * Both waits are the same: a word is read until it changes.  A decode step takes tens of
- * microseconds, so waiting spins that long; a longer pause, or fewer cores than threads,
- * sleeps.  A sleeper counts itself before it looks again, and who changes the word looks
- * at the count afterwards: one of the two sees the other (sequentially consistent
- * accesses). */
+ * One word says which phase is open and how many threads are inside it.  Whoever is awake
+ * enters, works until nothing is left to claim, and leaves; the last one inside closes the
+ * phase and opens the next.  So nobody waits for a thread that sleeps, or that the machine
+ * runs something else in place of: a call is at most as slow as one thread alone, but for an
+ * item that was begun elsewhere.
+ *
+ * A sleeper counts itself before it looks again, and who changes the word looks at the count
+ * afterwards: one of the two sees the other (sequentially consistent accesses). */
 #include "internal.h"
 
 #include <pthread.h>
@@ -16,25 +20,32 @@
 
 enum { SPIN_NS = 50000, PAUSES = 32 };
 
-typedef struct {
-	_Alignas(64) _Atomic uint32_t word;
-	_Alignas(64) _Atomic int      sleepers;
-	pthread_mutex_t lock;
-	pthread_cond_t  changed;
-} signal_word;
+/* The word: threads inside, whether it is closed, the phase, and a number of the job, so that
+ * equal phases of two jobs differ. */
+enum { CLOSED_BIT = 16, PHASE_BIT = 17, JOB_BIT = 49 };
+#define INSIDE  ((UINT64_C(1) << CLOSED_BIT) - 1)
+#define CLOSED  (UINT64_C(1) << CLOSED_BIT)
 
 typedef struct { moert_team *team; int number; pthread_t thread; } member;
 
 struct moert_team {
-	signal_word          go;        /* a change: run fn */
-	signal_word          sense;     /* a change: all have arrived at the barrier */
-	_Alignas(64) _Atomic int arrived;
-	int                  n, started;
-	int64_t              spin_ns;
-	moert_team_fn       *fn;        /* NULL: end */
-	void                *arg;
-	member              *members;
+	_Alignas(64) _Atomic uint64_t word;
+	_Alignas(64) _Atomic int sleepers;
+	_Atomic bool        end;
+	pthread_mutex_t     lock;
+	pthread_cond_t      changed;
+	int                 n, started;
+	int64_t             spin_ns;
+	uint64_t            jobs;       /* so far */
+	const moert_job    *job;        /* of the phase that is open */
+	void               *arg;
+	member             *members;
 };
+
+static uint32_t phase_of(uint64_t word)
+{
+	return (uint32_t)(word >> PHASE_BIT);
+}
 
 static inline void pause_cpu(void)
 {
@@ -52,13 +63,19 @@ static int64_t now_ns(void)
 	return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-static void wait_change(moert_team *team, signal_word *s, uint32_t old)
+/* Until the word is no longer `old`, whoever comes and goes, or the team ends. */
+static bool unchanged(moert_team *team, uint64_t old)
+{
+	return (atomic_load(&team->word) | INSIDE) == (old | INSIDE) && !atomic_load(&team->end);
+}
+
+static void wait_change(moert_team *team, uint64_t old)
 {
 	if (team->spin_ns) {
 		int64_t end = now_ns() + team->spin_ns;
 		do {
 			for (int i = 0; i < PAUSES; i++) {
-				if (atomic_load(&s->word) != old)
+				if (!unchanged(team, old))
 					return;
 				pause_cpu();
 			}
@@ -66,63 +83,102 @@ static void wait_change(moert_team *team, signal_word *s, uint32_t old)
 	} else {
 		sched_yield();
 	}
-	pthread_mutex_lock(&s->lock);
-	atomic_fetch_add(&s->sleepers, 1);
-	while (atomic_load(&s->word) == old)
-		pthread_cond_wait(&s->changed, &s->lock);
-	atomic_fetch_sub(&s->sleepers, 1);
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_lock(&team->lock);
+	atomic_fetch_add(&team->sleepers, 1);
+	while (unchanged(team, old))
+		pthread_cond_wait(&team->changed, &team->lock);
+	atomic_fetch_sub(&team->sleepers, 1);
+	pthread_mutex_unlock(&team->lock);
 }
 
-static void change(signal_word *s)
+static void wake(moert_team *team)
 {
-	atomic_fetch_add(&s->word, 1);
-	if (!atomic_load(&s->sleepers))
+	if (!atomic_load(&team->sleepers))
 		return;
-	pthread_mutex_lock(&s->lock);
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_lock(&team->lock);
+	pthread_cond_broadcast(&team->changed);
+	pthread_mutex_unlock(&team->lock);
 }
 
-/* The last to arrive flips the sense that the others wait for. */
-void moert_team_sync(moert_team *team)
+/* Opens a phase with the caller inside, or closes the job; true: opened. */
+static bool open_phase(moert_team *team, uint32_t phase)
 {
-	if (team->n == 1)
-		return;
-	uint32_t sense = atomic_load(&team->sense.word);
-	if (atomic_fetch_add(&team->arrived, 1) + 1 == team->n) {
-		atomic_store(&team->arrived, 0);
-		change(&team->sense);
-	} else {
-		wait_change(team, &team->sense, sense);
+	uint64_t job = team->jobs & (UINT64_MAX >> JOB_BIT);
+	uint64_t word = (job << JOB_BIT) | ((uint64_t)phase << PHASE_BIT);
+
+	atomic_store(&team->word, word | (phase == MOERT_END ? CLOSED : 1));
+	wake(team);
+	return phase != MOERT_END;
+}
+
+/* Works in the phase that the caller is inside, and in those that it opens itself; returns the
+ * word of the last. */
+static uint64_t work_inside(moert_team *team, int worker)
+{
+	for (;;) {
+		uint64_t word = atomic_load(&team->word);
+		uint32_t phase = phase_of(word);
+		team->job->work(team->arg, worker, phase);
+		for (;;) {              /* leave, or be the last */
+			word = atomic_load(&team->word);
+			bool last = (word & INSIDE) == 1;
+			if (atomic_compare_exchange_weak(&team->word, &word,
+							 last ? word | CLOSED : word - 1)) {
+				if (!last)
+					return word;
+				break;
+			}
+		}
+		if (!open_phase(team, team->job->next(team->arg, worker, phase)))
+			return word;
 	}
+}
+
+/* The word is `seen`: enters its phase if that is open and was not left before, else waits
+ * until it changes. */
+static bool enter(moert_team *team, uint64_t seen, uint64_t left)
+{
+	uint64_t word = seen;
+
+	while (!(word & CLOSED) && (word | INSIDE) != (left | INSIDE))
+		if (atomic_compare_exchange_weak(&team->word, &word, word + 1))
+			return true;
+	wait_change(team, seen);
+	return false;
 }
 
 static void *member_main(void *arg)
 {
 	member *m = arg;
-	moert_team *team = m->team;
+	uint64_t left = CLOSED;
 
-	for (uint32_t seen = 0;; seen++) {
-		wait_change(team, &team->go, seen);
-		if (!team->fn)
-			return NULL;
-		team->fn(team->arg, m->number);
-		moert_team_sync(team);
-	}
+	while (!atomic_load(&m->team->end))
+		if (enter(m->team, atomic_load(&m->team->word), left))
+			left = work_inside(m->team, m->number);
+	return NULL;
 }
 
-void moert_team_run(moert_team *team, moert_team_fn *fn, void *arg)
+void moert_run_alone(const moert_job *job, void *arg)
+{
+	for (uint32_t p = MOERT_END; (p = job->next(arg, 0, p)) != MOERT_END;)
+		job->work(arg, 0, p);
+}
+
+void moert_team_run(moert_team *team, const moert_job *job, void *arg)
 {
 	if (team->n == 1) {
-		fn(arg, 0);
+		moert_run_alone(job, arg);
 		return;
 	}
-	team->fn = fn;
+	team->job = job;
 	team->arg = arg;
-	change(&team->go);
-	fn(arg, 0);
-	moert_team_sync(team);
+	team->jobs++;
+	if (!open_phase(team, job->next(arg, 0, MOERT_END)))
+		return;
+	uint64_t left = work_inside(team, 0), word;
+	while (phase_of(word = atomic_load(&team->word)) != MOERT_END)
+		if (enter(team, word, left))
+			left = work_inside(team, 0);
 }
 
 int moert_cpus(void)
@@ -132,18 +188,6 @@ int moert_cpus(void)
 	if (sched_getaffinity(0, sizeof set, &set) != 0 || CPU_COUNT(&set) < 1)
 		return 1;
 	return CPU_COUNT(&set);
-}
-
-static void signal_init(signal_word *s)
-{
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->changed, NULL);
-}
-
-static void signal_free(signal_word *s)
-{
-	pthread_cond_destroy(&s->changed);
-	pthread_mutex_destroy(&s->lock);
 }
 
 /* The members take no signals: those are the host program's affair.  Its handlers for
@@ -180,8 +224,9 @@ int moert_team_new(int n, moert_team **out)
 	}
 	*team = (moert_team){.n = n, .members = members};
 	team->spin_ns = n <= moert_cpus() ? SPIN_NS : 0;
-	signal_init(&team->go);
-	signal_init(&team->sense);
+	team->word = CLOSED | (uint64_t)MOERT_END << PHASE_BIT;
+	pthread_mutex_init(&team->lock, NULL);
+	pthread_cond_init(&team->changed, NULL);
 	if (!start_members(team)) {
 		moert_team_free(team);
 		return MOERT_THREADS;
@@ -194,12 +239,12 @@ void moert_team_free(moert_team *team)
 {
 	if (!team)
 		return;
-	team->fn = NULL;
-	change(&team->go);
+	atomic_store(&team->end, true);
+	wake(team);
 	for (int i = 1; i < team->started; i++)
 		pthread_join(team->members[i].thread, NULL);
-	signal_free(&team->go);
-	signal_free(&team->sense);
+	pthread_cond_destroy(&team->changed);
+	pthread_mutex_destroy(&team->lock);
 	free(team->members);
 	free(team);
 }

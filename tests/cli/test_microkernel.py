@@ -17,7 +17,10 @@ def each_height_of_each_contraction():
                          capture_output=True, timeout=300)
     assert out.returncode == 0, out.stderr
     rows = {}
-    for line in out.stdout.splitlines()[1:]:
+    _, *lines, call = out.stdout.splitlines()
+    assert re.fullmatch(r"a call of 1 token: [\d.]+ us, its panels [\d.]+ us, "
+                        r"beyond them -?[\d.]+ us", call), call
+    for line in lines:
         name, k, n, _, _, fraction = re.match(
             r"(\S+) +(\d+) +(\d+) +([\d.]+) us +(\d+) GFLOP/s +([\d.]+|nan|inf) of", line).groups()
         assert float(fraction) > 0, line
