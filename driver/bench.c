@@ -40,6 +40,8 @@ typedef struct {
 	const void **inputs;            /* of this call, from the second on */
 	void      **outputs;
 	int64_t    *expert_rows;
+	int32_t    *picks;              /* [sets][tokens][K] given, or NULL */
+	float      *gates;
 	moert_args  args;
 } Calls;
 
@@ -136,6 +138,11 @@ static double call_once(Runner *r, Calls *c)
 		else
 			c->args.x = at;
 	}
+	if (c->picks) {
+		int64_t first = set * c->tokens * r->layer.layer->picks;
+		c->args.picks_in = c->picks + first;
+		c->args.gates_in = c->gates + first;
+	}
 	double begin = now_ms();
 	if (!error)
 		error = moert_run(r->session, &c->args);
@@ -220,6 +227,9 @@ static bool measure(Runner *r, int64_t tokens, BenchRow *row)
 	*row = (BenchRow){.tokens = tokens};
 	if (ok)
 		make_outputs(r, a, &c);
+	if (ok && r->job->opt->skew >= 0)
+		draw_routing(a, r->layer.layer, r->job->opt->skew, c.sets * tokens, &c.picks,
+			     &c.gates);
 	probe_machine(r);
 	for (int i = 0; ok && i < TRIES; i++) {
 		ok = time_calls(r, &c, row);
@@ -264,10 +274,24 @@ static bool open_copies(Runner *r, Source *s)
 	return true;
 }
 
+static bool can_be_skewed(const Runner *r)
+{
+	const moert_layer *l = r->layer.layer;
+
+	if (r->job->opt->skew < 0 || (l->picks > 0 && l->ncalls == 0))
+		return true;
+	diag_error(r->job->diag, E_option_value, (Loc){0},
+		   "%s has no routing of its own that --skew could give", l->name);
+	return false;
+}
+
 static bool prepare(Runner *r, Source *s)
 {
 	const Job *job = r->job;
 	const moert_layer *l = r->layer.layer;
+
+	if (!can_be_skewed(r))
+		return false;
 
 	r->b.layer = r->layer.m->name;
 	r->b.target = r->layer.m->target;

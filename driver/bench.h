@@ -27,6 +27,11 @@ void bench_head(const Bench *);
 void bench_row(const BenchRow *);
 bool bench_json(const Job *, const Bench *);
 
+/* bench_routing.c: picks and gates [rows][K] given to a layer: expert e is picked in proportion
+ * to (e + 1)^-skew, no one twice by a token; all gates alike. */
+void  draw_routing(Arena *, const moert_layer *, double skew, int64_t rows, int32_t **picks,
+		   float **gates);
+
 /* bench_cost.c: what a call must do at least, its experts having had these rows (those of
  * moert_args) */
 void    call_cost(const moert_layer *, int64_t tokens, const int64_t *expert_rows,

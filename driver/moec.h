@@ -38,6 +38,7 @@ typedef struct {
 	Numbers token_list;
 	int64_t threads;                /* 0: not given */
 	uint64_t seed;
+	double  skew;                   /* -1: not given */
 	bool    time_passes, reference, check, names, help;
 } Options;
 

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_THREADS = 1024, MOST_TOKENS = INT32_MAX, NAME_WIDTH = 27 };
+enum { MOST_THREADS = 1024, MOST_TOKENS = INT32_MAX, MOST_SKEW = 100, NAME_WIDTH = 27 };
 
 typedef enum {
-	TEXT, LIST, FLAG, TOKENS, LIST_OF_TOKENS, THREADS, SEED,
+	TEXT, LIST, FLAG, TOKENS, LIST_OF_TOKENS, THREADS, SEED, SKEW,
 	EMIT, TARGETS, PASS, PASS_OR_ALL, SKIP, PASSES
 } Kind;
 
@@ -107,6 +107,16 @@ static bool parse_number(const OptionInfo *o, const char *value, int64_t least,
 		return bad_value(o, value, wanted);
 	*out = (int64_t)n;
 	return true;
+}
+
+static bool parse_skew(const OptionInfo *o, const char *value, double *out)
+{
+	char *end;
+
+	*out = strtod(value, &end);
+	if (isdigit((unsigned char)*value) && !*end && *out <= MOST_SKEW)
+		return true;
+	return bad_value(o, value, "a number from 0 to 100");
 }
 
 static bool parse_token_list(Arena *a, const OptionInfo *o, const char *value,
@@ -249,6 +259,8 @@ static bool parse_value(Arena *a, const OptionInfo *o, const char *value, Option
 			return bad_value(o, value, "a number below 2^64");
 		*(uint64_t *)field = seed;
 		return true;
+	case SKEW:
+		return parse_skew(o, value, field);
 	case TARGETS:
 		return parse_targets(a, o, value, field);
 	case PASSES:
@@ -354,7 +366,7 @@ bool options_parse(Arena *a, CommandNumber number, int argc, char **argv, Option
 {
 	bool only_arguments = false;
 
-	*out = (Options){.tokens = -1};
+	*out = (Options){.tokens = -1, .skew = -1};
 	if (target_find("native"))
 		vec_push(a, &out->targets, target_find("native"));
 	for (int i = 0; i < argc; i++) {

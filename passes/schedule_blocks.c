@@ -13,18 +13,19 @@
 
 enum {
 	MOST_ROWS = 16, MOST_VECTORS = 16, KBLOCK_STEP = 64, MOST_PANELS = 64,
+	PADDING = 16,           /* of so many columns one may be wasted without a word */
 	WAITING = 256 << 10,    /* bytes of sums that wait between blocks of k */
 };
 
-static int64_t streams_of(const Op *k, const Type **a, const Type **w)
+/* How many, and one of them: all have the same shape. */
+static int64_t streams_of(const Op *k, const Op **linear)
 {
 	int64_t n = 0;
 
 	for (const Op *op = k->regions[0]->first; op; op = op->next)
 		if (op->kind == OP_linear) {
 			n++;
-			*a = &op->args[0]->type;
-			*w = &op->args[1]->type;
+			*linear = op;
 		}
 	return n;
 }
@@ -162,20 +163,37 @@ static int64_t rblock_of(PassContext *ctx, const Op *k, int64_t row_bytes, int64
 	return most == INT64_MAX ? 0 : MAX(most / rows, 1) * rows;
 }
 
+/* Experts' columns that fill no vector are computed all the same. */
+static void tell_padding(PassContext *ctx, const Op *k, const Op *linear, int64_t cols)
+{
+	int64_t n = linear->args[1]->type.dim[0];
+	int64_t panels = (n + cols - 1) / cols, waste = panels * cols - n;
+	int64_t lanes = ctx->target->vector_bits / 32;
+
+	if (linear->outs[0]->type.level != LV_ROW || waste <= n / PADDING)
+		return;
+	diag_perf(ctx->diag, linear->loc,
+		  "%s computes %jd columns as %jd: on %s a multiple of %jd wastes nothing",
+		  attr_get_str(k, "name", "?"), (intmax_t)n, (intmax_t)(panels * cols),
+		  ctx->target->name, (intmax_t)lanes);
+}
+
 static void schedule(Module *m, PassContext *ctx, Op *k)
 {
-	const Type *a, *w;
+	const Op *linear;
 	int rows, vectors;
 	const Target *t = ctx->target;
-	int64_t lanes = t->vector_bits / 32, streams = streams_of(k, &a, &w);
+	int64_t lanes = t->vector_bits / 32, streams = streams_of(k, &linear);
 
 	if (streams == 0)
 		ice("a contract kernel without linear");
+	const Type *a = &linear->args[0]->type, *w = &linear->args[1]->type;
 	target_tile(t, &rows, &vectors);
 	int64_t each = vectors_each(w->dim[0], MAX(vectors / streams, 1), lanes);
 	int64_t cols = columns_of(ctx, k, streams, each * lanes);
 	int64_t bytes = streams * cols * (dtype_info[w->dtype].bits / 8);
 	int64_t kblock = block_of(w->dim[1], bytes, t);
+	tell_padding(ctx, k, linear, cols);
 	attr_int(m, k, "rows", rows_of(ctx, k, rows));
 	attr_int(m, k, "vectors", cols / lanes * streams);
 	attr_int(m, k, "cols", cols);

@@ -79,6 +79,28 @@ model stack {
     assert least - 1 < flops < least + 2 * small + 1, (flops, least)
 
 
+def experts_touched(src, skew, tokens):
+    """From the bytes: each expert is as large as all the rest of this layer."""
+    moec("bench", src, "--skew", skew, "--tokens", tokens, "--threads", 1, "--json", "b.json")
+    with open("b.json") as f:
+        row = json.load(f)["rows"][0]
+    return row["gb_per_s"] * row["ms_median"] * 1e6 / (4 * 3 * 64 * 64)
+
+
+@test
+def routing_as_skewed_as_one_likes():
+    src = write("layer.moe", "layer l {\n  input x: f32[T, 64]\n  experts 32 of swiglu(64)\n"
+                             "  route softmax_topk(2)\n}\n")
+    alike, zipf, same = (experts_touched(src, skew, 32) for skew in (0, 1.2, 100))
+    router = 32 / (3 * 64)
+    assert abs(same - 2 - router) < 1e-6, same
+    assert same + 3 < zipf < alike - 3 <= 32 + router - 3, (same, zipf, alike)
+    for bad in ("-1", "101", "x", "1.2x", "nan", ""):
+        moec("bench", src, "--skew", bad, status=2, said="--skew takes a number from 0 to 100")
+    write("plain.moe", "layer one {\n  input x: f32[T, 8]\n  output relu_ffn(x, 8)\n}\n")
+    moec("bench", "plain.moe", "--skew", 1, status=1, said="has no routing of its own")
+
+
 @test
 def failures():
     src = write("layer.moe", "layer one {\n  input x: f32[T, 8]\n  output relu_ffn(x, 8)\n}\n")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # plan: tiles change the schedule and not a bit of the result; what is wrong is said.
 import re
+import subprocess
 
-from cli import main, moec, summary, test, write
+from cli import MOEC, main, moec, summary, test, write
 
 LAYER = """lanes = 16
 layer small {
@@ -66,6 +67,24 @@ def a_plan_of_its_own_file():
     moec("run", src, "--plan", "layer.moe", status=1, said="4 plans: wide, tall")
     moec("run", src, "--plan", "wide1", status=1, said="did you mean `wide`?")
     moec("run", src, "--plan", "none.moe", status=1, said="none.moe")
+
+
+@test
+def columns_that_fill_no_vector_are_told():
+    def notes(width, hidden, *how):
+        src = write("odd.moe", f"layer odd {{\n  input x: f32[T, {width}]\n"
+                               f"  experts 6 of swiglu({hidden})\n  route softmax_topk(2)\n}}\n")
+        p = subprocess.run([MOEC, "compile", src, "--target", "x86-64-v4", "--emit=ir", *how],
+                           capture_output=True, text=True, timeout=300)
+        assert p.returncode == 0, p.stderr
+        return re.findall(r"perf: (\S+) computes (\d+) columns as (\d+)", p.stderr)
+
+    assert notes(64, 96) == []
+    assert notes(1000, 504) == []           # one in sixteen may be wasted
+    assert notes(64, 100) == [("gate+up", "100", "112")]
+    assert notes(72, 96) == [("down", "72", "80")]
+    assert notes(64, 96, "--plan", write("p.moe", "plan p { tile.columns = 64 }\n")) == [
+        ("gate+up", "96", "128")]
 
 
 @test
