@@ -171,7 +171,8 @@ static void run_on_team(moert_session *s)
 	s->phase_ns = begin;
 	for (int w = 0; s->span && w < s->workers; w++)
 		s->told[w] = begin;
-	if (moert_is_small(s))
+	s->alone = s->workers == 1 || moert_is_small(s);
+	if (s->alone)
 		moert_run_alone(&job, s);
 	else
 		moert_team_run(s->team, &job, s);

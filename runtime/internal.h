@@ -115,6 +115,7 @@ struct moert_session {
 	moert_model        *model;
 	moert_team         *team;       /* NULL: parallel_for */
 	int                 workers;
+	bool                alone;      /* this call is one thread's: small, or there is one */
 	moert_parallel_for *parallel_for;
 	void               *ctx;
 	moert_span         *span;       /* or NULL */
