@@ -23,6 +23,46 @@ typedef struct {
 	int         nrows;
 } Bench;
 
+typedef struct {
+	const Job         *job;
+	Source             source;
+	const Module      *m;           /* tensor level: the inputs' types */
+	Layer              layer;
+	Server             server;
+	moert_step        *steps;       /* the layer's, to be changed between calls */
+	moert_model      **models;
+	moert_session     *session;
+	Probe              probe;
+	probe_loop        *dot;         /* the target's fastest for the layer's types */
+	Bench              b;
+	int64_t            calls;       /* so far: which copy is next */
+} Runner;
+
+/* The inputs of `sets` calls, and where one call writes. */
+typedef struct {
+	int64_t     tokens, sets;
+	char      **raw;                /* [inputs] */
+	size_t     *each;               /* [inputs] bytes of one call */
+	int         n;
+	const void **inputs;            /* of this call, from the second on */
+	void      **outputs;
+	int64_t    *expert_rows;
+	int32_t    *picks;              /* [sets][tokens][K] given, or NULL */
+	float      *gates;
+	moert_args  args;
+} Calls;
+
+/* bench_runner.c.  Whatever open says, close belongs to it; the probe is its user's. */
+bool   runner_open(Runner *, const Job *);
+void   runner_close(Runner *);
+/* Calls of c->tokens tokens. */
+bool   runner_calls(const Runner *, Arena *, Calls *);
+/* One call with the next tokens and the next weights; its time, or -1. */
+double call_once(Runner *, Calls *);
+double median_of(double *, int n);              /* sorts them */
+size_t cache_bytes(void);                       /* the last-level cache that a core can use */
+
+/* bench_report.c */
 void bench_head(const Bench *);
 void bench_row(const BenchRow *);
 bool bench_json(const Job *, const Bench *);

@@ -334,15 +334,22 @@ static void close_layer(Elab *e, Layer *l)
 }
 
 /* Its place among the calls; numbers are filled in as they are met. */
-static void add_call(Elab *e, Layer *l, Fn *fn)
+static bool add_call(Elab *e, Layer *l, Fn *fn)
 {
 	int n = (int)strlen(l->prefix) - 1;
 	LayerCall c = {.path = arena_printf(e->a, "%.*s", n, l->prefix),
 		       .layer = l->def->s, .fn = fn};
 
+	for (int i = 0; i < l->m->calls.n; i++)
+		if (strcmp(l->m->calls.at[i].path, c.path) == 0) {
+			say(e, E_parameter_twice, l->call, "give one of them a `name:`",
+			    "the layer `%s` is called twice", c.path);
+			return false;
+		}
 	l->nth = l->m->calls.n;
 	vec_push(e->a, &l->m->calls, c);
 	vec_push(e->a, &e->called, l);
+	return true;
 }
 
 bool run_layer(Elab *e, const Node *def, Layer *l)
@@ -365,8 +372,8 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 	f->scope = f->root = scope_new(e, e->family ? e->family : l->unit->constants);
 	f->fn = fn_new(l->m, l->outer ? unique_name(e, def->s) : "layer");
 	f->region = f->fn->body;
-	if (l->outer)
-		add_call(e, l, f->fn);
+	if (l->outer && !add_call(e, l, f->fn))
+		return false;
 	l->frame = f;
 	e->frame = f;
 	e->layer = l;
