@@ -18,8 +18,8 @@ def a_plan_that_changes_no_bit():
     src = write("layer.moe", LAYER)
     out = moec("tune", src, "--plan", "cut", "--tokens", "1,40", "--threads", 2, "-o", "t.moe")
     tried = re.findall(r"^(\S+) +tile\.(\w+) (\d+) -> (\d+): \d+\.\d+ of the time", out, re.M)
-    assert {("gate+up", "kblock", "320", "256"), ("router", "kblock", "320", "512")} <= {
-        (name, what, old, new) for name, what, old, new in tried if old == "320"}, out
+    assert {("gate+up", "kblock", "320", "256"), ("router", "kblock", "320", "256")} <= set(
+        tried), out
     assert {name for name, *_ in tried} == {"router", "gate+up", "down"}, out
     assert not [t for t in tried if t[0] == "down" and t[1] == "kblock"], out   # k is 96
     with open("t.moe") as f:
