@@ -13,7 +13,8 @@
 
 enum {
 	MOST_ROWS = 16, MOST_VECTORS = 16, KBLOCK_STEP = 64, MOST_PANELS = 64,
-	PADDING = 16,           /* of so many columns one may be wasted without a word */
+	PADDING = 16,           /* of so many columns one may be wasted without a word; */
+	NARROW = 4,             /* .. and what has fewer vectors than this is a toy */
 	WAITING = 256 << 10,    /* bytes of sums that wait between blocks of k */
 };
 
@@ -170,7 +171,7 @@ static void tell_padding(PassContext *ctx, const Op *k, const Op *linear, int64_
 	int64_t panels = (n + cols - 1) / cols, waste = panels * cols - n;
 	int64_t lanes = ctx->target->vector_bits / 32;
 
-	if (linear->outs[0]->type.level != LV_ROW || waste <= n / PADDING)
+	if (linear->outs[0]->type.level != LV_ROW || n < NARROW * lanes || waste <= n / PADDING)
 		return;
 	diag_perf(ctx->diag, linear->loc,
 		  "%s computes %jd columns as %jd: on %s a multiple of %jd wastes nothing",

@@ -129,42 +129,57 @@ static int64_t rows_at_once(const moert_step *st, int64_t rows)
 	return tiles * st->tile_rows;
 }
 
+/* One block of rows, of the summed axis and of a panel; how large they are. */
+typedef struct { int64_t row, k, panel, rows, entries; } block;
+
+/* Where the block behind this one begins, to be fetched meanwhile: of the next panel, of the
+ * first panel's next entries, of the first panel for the next rows, or `next`. */
+static const char *block_behind(const moert_step *st, const item *it, const block *b,
+				const char *next, int64_t *k)
+{
+	*k = b->panel + 1 < it->panels ? b->k : b->k + b->entries < st->k ? b->k + b->entries : 0;
+	if (b->panel + 1 < it->panels)
+		return it->panel + (b->panel + 1) * st->panel_bytes;
+	return *k > 0 || b->row + b->rows < it->row1 ? it->panel : next;
+}
+
+static void contract_block(moert_session *s, const moert_step *st, const item *it,
+			   const block *b, const char *next, sinks sink, int worker)
+{
+	const moert_weight *w = &s->model->layer->weights[st->weight];
+	int64_t entry = w->nstreams * w->cols * moert_stored_bytes(w->dtype), k;
+	const char *panel = it->panel + b->panel * st->panel_bytes;
+	const char *then = block_behind(st, it, b, next, &k);
+
+	if (then == panel && k == b->k)         /* it is there already */
+		then = NULL;
+	moert_task task = {
+		.panel = panel, .weight = it->weight + st->weight_base,
+		.number = it->number + b->panel,
+		.row0 = b->row, .row1 = MIN(b->row + b->rows, it->row1),
+		.k0 = b->k, .k1 = MIN(b->k + b->entries, st->k),
+		.sink = sink.at ? sink.at + b->panel * sink.each : NULL,
+		.acc = acc_of(s, worker) + b->panel * b->rows * st->width,
+		.next = then ? then + k * entry : NULL,
+		.next_bytes = then ? MIN(b->entries, st->k - k) * entry : 0,
+	};
+	st->contract(call_of(s, st), &task);
+}
+
 /* Rows block by block, the summed axis in blocks, and each of these in panel after panel: the
  * rows' block stays in L2 while panels pass, a panel's block while rows do.  A single tile
- * meets nothing twice, so its sums do not wait.  next: what comes behind, to be fetched. */
+ * meets nothing twice, so its sums do not wait.  next: what comes behind the item. */
 static void contract(moert_session *s, const moert_step *st, const item *it,
 		     const char *next, sinks sink, int worker)
 {
-	const moert_weight *w = &s->model->layer->weights[st->weight];
-	int64_t entry = w->nstreams * w->cols * moert_stored_bytes(w->dtype);
-	int64_t rows = it->row1 - it->row0, block = rows_at_once(st, rows);
-	int64_t kblock = st->kblock && rows > st->tile_rows ? st->kblock : st->k;
+	int64_t rows = it->row1 - it->row0;
+	block b = {.rows = rows_at_once(st, rows),
+		   .entries = st->kblock && rows > st->tile_rows ? st->kblock : st->k};
 
-	for (int64_t r = it->row0; r < it->row1; r += block)
-		for (int64_t k = 0; k < st->k; k += kblock)
-			for (int64_t p = 0; p < it->panels; p++) {
-				const char *panel = it->panel + p * st->panel_bytes, *then = next;
-				int64_t k1 = MIN(k + kblock, st->k), k2 = 0;
-				if (p + 1 < it->panels)
-					then = panel + st->panel_bytes, k2 = k;
-				else if (k1 < st->k)
-					then = it->panel, k2 = k1;
-				else if (r + block < it->row1)
-					then = it->panel;
-				if (then == panel && k2 == k)
-					then = NULL;
-				moert_task task = {
-					.panel = panel, .weight = it->weight + st->weight_base,
-					.number = it->number + p,
-					.row0 = r, .row1 = MIN(r + block, it->row1),
-					.k0 = k, .k1 = k1,
-					.sink = sink.at ? sink.at + p * sink.each : NULL,
-					.acc = acc_of(s, worker) + p * block * st->width,
-					.next = then ? then + k2 * entry : NULL,
-					.next_bytes = then ? MIN(kblock, st->k - k2) * entry : 0,
-				};
-				st->contract(call_of(s, st), &task);
-			}
+	for (b.row = it->row0; b.row < it->row1; b.row += b.rows)
+		for (b.k = 0; b.k < st->k; b.k += b.entries)
+			for (b.panel = 0; b.panel < it->panels; b.panel++)
+				contract_block(s, st, it, &b, next, sink, worker);
 }
 
 /* How many pieces the rows of a panel are cut into, so that all workers have something to
