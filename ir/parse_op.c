@@ -39,7 +39,9 @@ static Value *parse_use(Parser *p)
 		lex_fail(&p->lex, E_ir_name, loc, "%%%s is not defined before this",
 			 name);
 	int n = MIN(p->visible.n, 4096);
-	const char *near = nearest_name(name, p->visible.at + p->visible.n - n, n);
+	const char *near = NULL;
+	if (n)                          /* the list of none is NULL */
+		near = nearest_name(name, p->visible.at + p->visible.n - n, n);
 	if (near)
 		diag_fix(p->lex.diag, "did you mean %%%s?", near);
 	return &ended;
