@@ -5,26 +5,22 @@ import sysconfig
 
 import torch
 
+from cpu import flags
 from peer_torch import TYPES, stacked, start, tensor
 
 # Kernels of the wheel: the first library whose feature the CPU has, as its features grow.
 LIBRARIES = [("avx512_bf16", "_C"), ("avx512f", "_C_AVX512"), ("avx2", "_C_AVX2")]
 
 
-def cpu_flags():
-    with open("/proc/cpuinfo") as f:
-        return next(line for line in f if line.startswith("flags")).split()
-
-
 class Peer:
     def __init__(self, name, weights, dtype, threads, most):
         if name == "sgl" and dtype == "f32":
             raise NotImplementedError("fused_experts_cpu takes no f32 weights")
-        flags = cpu_flags()
-        if name == "sgl" and "avx512_bf16" not in flags:
-            raise NotImplementedError("the wheel has fused_experts_cpu only in the library "
-                                      "for CPUs with AVX512-BF16, which this one has not")
-        library = next(lib for feature, lib in LIBRARIES if feature in flags)
+        features = flags()
+        if name == "sgl" and "avx512_bf16" not in features:
+            raise NotImplementedError("the wheel has fused_experts_cpu only in its library for "
+                                      "AVX512-BF16, which dies of SIGILL on this CPU")
+        library = next(lib for feature, lib in LIBRARIES if feature in features)
         torch.ops.load_library(os.path.join(
             sysconfig.get_path("purelib"), "vllm", library + ".abi3.so"))
         start(threads)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # report: rows of measurements as a line, as Markdown and as JSON.
 import math
-import platform
 
-from tables import BYTES, ENVIRONMENTS, LAYERS, PEERS, TOKENS
+import cpu
+from tables import BYTES, CALM, ENVIRONMENTS, LAYERS, PEERS, TOKENS
 
 
 def key_of(row):
@@ -15,10 +15,12 @@ def line(row):
     if "reason" in row:
         return f"{name} none: {row['reason']}"
     spun = " never slept" if row["never_slept"] else ""
+    spun += f" others {row['others']:.2f} CPU" if row["others"] > CALM else ""
     return (f"{name} ms min/median: moec {row['moec_min_ms']:.4g}/{row['moec_median_ms']:.4g}"
             f" peer {row['peer_min_ms']:.4g}/{row['peer_median_ms']:.4g}"
             f" ratio {row['ratio']:.3f} of pairs {row['ratio_of_pairs']:.3f}"
-            f" n={row['pairs']} error: pair {row['error_pair']:.1e}"
+            f" of min {row['ratio_of_min']:.3f} n={row['pairs']}"
+            f" error: pair {row['error_pair']:.1e}"
             f" moec {row['error_moec']:.1e} peer {row['error_peer']:.1e}{spun}")
 
 
@@ -33,39 +35,47 @@ def cells(rows):
         *[o.index(v) for o, v in zip(order, c[0])], c[0][3])))
 
 
-def best(peers):
+def best(peers, what="ratio"):
     """The row of the fastest peer of a cell, or None.  Each ratio is of calls side by side:
     unlike times of different minutes they can be compared."""
     ran = [r for r in peers.values() if "ratio" in r]
-    return min(ran, key=lambda r: r["ratio"], default=None)
+    return min(ran, key=lambda r: r[what], default=None)
 
 
-def geometric_mean(rows):
-    ratios = [b["ratio"] for b in map(best, cells(rows).values()) if b]
-    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+def calm(row):
+    return row["others"] <= CALM
 
 
-def cpu():
-    try:
-        with open("/proc/cpuinfo") as f:
-            info = dict(map(str.strip, text.split(":", 1)) for text in f if ":" in text)
-        return info["model name"], [x for x in ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-                                    if x in info["flags"].split()]
-    except (OSError, KeyError):
-        return platform.machine(), []
+def calm_cell(peers):
+    """A disturbed peer might have been the best."""
+    return all(calm(r) for r in peers.values() if "ratio" in r)
+
+
+def geometric_mean(rows, which=best, what="ratio"):
+    """Of the best peers' ratios, and of how many cells."""
+    ratios = [best(c, what)[what] for c in cells(rows).values() if best(c) and which(c)]
+    return len(ratios), math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+
+
+def machine():
+    features = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+    return cpu.model(), [x for x in features if x in cpu.flags()]
 
 
 def result(rows):
-    model, features = cpu()
-    out = []
+    model, features = machine()
+    out, counted = [], ("cells", "mean")
     for (layer, dtype, tokens, threads), peers in cells(rows).items():
         b = best(peers)
         out.append({"layer": LAYERS[layer].name, "dtype": dtype, "tokens": tokens,
                     "threads": threads,
                     "best": b and b["peer"], "best_ratio": b and b["ratio"],
+                    "calm": calm_cell(peers),
                     "ratios": {p: r.get("ratio") for p, r in peers.items()}})
     return {"cpu": model, "features": features, "pins": ENVIRONMENTS,
-            "geometric_mean_of_best": geometric_mean(rows), "cells": out,
+            "geometric_mean_of_best": dict(zip(counted, geometric_mean(rows))),
+            "geometric_mean_of_best_calm": dict(zip(counted, geometric_mean(rows, calm_cell))),
+            "cells": out,
             "rows": list(rows.values())}
 
 
@@ -82,7 +92,7 @@ def ratios(rows):
         if p not in peers:
             return ""
         if "ratio" in peers[p]:
-            return f"{peers[p]['ratio']:.2f}"
+            return f"{peers[p]['ratio']:.2f}" + ("" if calm(peers[p]) else "~")
         why = f"`{p}`: {peers[p]['reason']}"
         if why not in reasons:
             reasons.append(why)
@@ -92,10 +102,12 @@ def ratios(rows):
         b = best(peers)
         body.append([f"{layer} {dtype} T={tokens}", threads,
                      f"{b['moec_median_ms']:.4g}" if b else "",
-                     f"**{b['ratio']:.2f}** {b['peer']}" if b else "none"]
+                     f"**{b['ratio']:.2f}**{'' if calm(b) else '~'} {b['peer']}" if b else
+                     "none",
+                     f"{best(peers, 'ratio_of_min')['ratio_of_min']:.2f}" if b else ""]
                     + [entry(peers, p) for p in used])
     notes = "".join(f"{i}. {why}\n" for i, why in enumerate(reasons, 1))
-    return table(["cell", "threads", "moec ms", "best peer"] + used, body), notes
+    return table(["cell", "threads", "moec ms", "best peer", "of minima"] + used, body), notes
 
 
 def errors(rows):
@@ -113,17 +125,23 @@ def errors(rows):
 
 
 def markdown(rows):
-    model, features = cpu()
-    mean, (main, reasons) = geometric_mean(rows), ratios(rows)
+    model, features = machine()
+    main, reasons = ratios(rows)
     layers = "; ".join(f"{k} {v.name} H {v.H} I {v.I} E {v.E} k {v.K}"
                        for k, v in LAYERS.items())
     spun = sorted({r["peer"] for r in rows.values() if r.get("never_slept")})
     parts = ["# moec beside its peers\n", f"On {model} ({', '.join(features)}). {layers}.\n",
              "A number is the peer's median time divided by moec's of the same calls: above 1,"
-             " moec is faster.\n", main]
-    if mean:
-        parts.append(f"Geometric mean of the best peer's ratio over {len(cells(rows))} cells: "
-                     f"**{mean:.3f}**.\n")
+             f" moec is faster. `~`: other processes took more than {CALM:.0%} of a CPU beside"
+             " it, so that it says little, least of peers that spin at their barriers; `of"
+             " minima` is the least ratio of both sides' fastest calls. An empty entry was not"
+             " measured.\n", main]
+    for text, args in (("all cells", []), ("the calm ones", [calm_cell]),
+                       ("all cells, of the minima", [best, "ratio_of_min"])):
+        count, mean = geometric_mean(rows, *args)
+        if count:
+            parts.append(f"Geometric mean of the best peer's ratio, {text} ({count}): "
+                         f"**{mean:.3f}**.\n")
     if reasons:
         parts += ["What did not run, and why:\n", reasons]
     if spun:
