@@ -199,7 +199,7 @@ def what_a_stack_cannot_hold():
         ("moe(u, name: \"ffn\")", "moe(u, name: \"a*\")", "no name for a layer"),
         ("moe(u, name: \"ffn\")", "moe(u, u)", "moe has 1 input, not 2"),
         ("moe(u, name: \"ffn\")", "moe(mean(u, over: tokens))", "differs from token to token, this"),
-        ("x = x + dense(u)", "x = x + dense(u) + dense(u)", "is made twice"),
+        ("x = x + dense(u)", "x = x + dense(u) + dense(u)", "the layer `0.dense` is called twice"),
     ]:
         assert old in SOURCE
         moec("run", write("bad.moe", SOURCE.replace(old, new)), "--layer", "stack",
