@@ -267,7 +267,7 @@ static void drop_unread_work(Region *r)
 }
 
 /* Those of its results that are read are marked. */
-static void drop_unread(Op *k)
+static void drop_unread_results(Op *k)
 {
 	keep_read_results(k);
 	if (k->nouts == 0)
@@ -283,7 +283,7 @@ static void drop_unread_since(Op *k, const Op *since)
 
 	for (const Op *op = since; op && left > 0; op = op->next)
 		mark_reads(op, k, &left);
-	drop_unread(k);
+	drop_unread_results(k);
 }
 
 void kernel_drop_unread(Op *k)
@@ -310,7 +310,7 @@ static void drop_in_region(Region *r)
 	for (Op *op = r->last, *prev; op; op = prev) {
 		prev = op->prev;
 		if (op->kind == OP_kernel)
-			drop_unread(op);
+			drop_unread_results(op);
 		else
 			for (int i = 0; i < op->nregions; i++)
 				drop_in_region(op->regions[i]);
