@@ -209,9 +209,9 @@ static void measure_call(Arena *a, moert_session *s, moert_args args)
 	}
 	for (int64_t i = 0; i < l->nsteps; i++) {
 		const moert_step *st = &l->steps[i];
-		int64_t range = st->kind == MOERT_CONTRACT ? l->weights[st->weight].range : -1;
 		if (st->kind != MOERT_CONTRACT)
 			continue;
+		int64_t range = l->weights[st->weight].range;
 		moert_task task = panel_task(a, s, st);
 		task.row1 = 1;
 		panels += (double)(range < 0 ? 1 : s->rows[range].nactive) *

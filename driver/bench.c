@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * bench: times calls of a layer beside the limits of the machine.
- *
- * Every call has tokens of its own, so that it routes anew, and takes the next copy of
- * the weights; the copies together are larger than four last-level caches. */
+ * bench: times calls of a layer beside the limits of the machine. */
 #include "bench.h"
 
 #include <stdlib.h>

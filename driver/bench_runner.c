@@ -13,8 +13,8 @@ enum {
 	MOST_COPIES = 2048, MOST_SETS = 512, POOL_BYTES = 64 << 20, DEFAULT_LLC = 32 << 20,
 };
 
-/* The C library may name the sum of several
- * (those of all dies of a package), so the kernel is asked first. */
+/* The C library may name the sum of several (those of all dies of a package), so the kernel
+ * is asked first. */
 size_t cache_bytes(void)
 {
 	FILE *f = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");

@@ -81,10 +81,10 @@ static bool turn(Tuner *t, const Knob *knob, int64_t step, moert_step **best)
 		    (knob->kind == TILE_KBLOCK && (old == 0 || *v >= st->k)))
 			continue;
 		double ratio = compare(t, *best, now);
-		if (ratio >= 0 && ratio < WORTH_IT)     /* not by chance? */
-			ratio = fmax(ratio, compare(t, *best, now));
-		if (ratio < 0)
+		double again = ratio < WORTH_IT ? compare(t, *best, now) : ratio;
+		if (ratio < 0 || again < 0)
 			return false;
+		ratio = MAX(ratio, again);      /* not by chance */
 		printf("%-12s tile.%s %jd -> %jd: %.3f of the time%s\n", st->name,
 		       tile_words[knob->kind], (intmax_t)old, (intmax_t)*field, ratio,
 		       ratio < WORTH_IT ? ", taken" : "");
