@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * start: LLVM made ready, once: every target, and an end like ours where memory ends. */
 #include "emit.h"
+#include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -22,6 +23,10 @@ static void end(void *data, const char *reason, bool diagnostics)
 	_exit(1);
 }
 
+/* Tiles are emitted in the order in which they run best.  LLVM's machine scheduler hoists
+ * loads across it, until accumulators no longer fit the registers. */
+static const char *const options[] = {"moec", "-enable-misched=false"};
+
 static void start(void)
 {
 	install_bad_alloc(end, NULL);
@@ -30,6 +35,7 @@ static void start(void)
 	LLVMInitializeAllTargets();
 	LLVMInitializeAllTargetMCs();
 	LLVMInitializeAllAsmPrinters();
+	LLVMParseCommandLineOptions(COUNT(options), options, "");
 }
 
 void llvm_start(void)

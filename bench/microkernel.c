@@ -162,6 +162,15 @@ static void measure_rows(const moert_session *s, const moert_step *st, moert_tas
 	       flops / ms * 1e-6, flops / ms * 1e-6 / peak, peak);
 }
 
+/* Where a line of cache begins, as the runtime has them. */
+static float *floats(Arena *a, int64_t n)
+{
+	enum { LINE = 64 };
+	char *p = arena_alloc(a, (size_t)n * sizeof(float) + LINE);
+
+	return (float *)(p + LINE - (uintptr_t)p % LINE);
+}
+
 static moert_task panel_task(Arena *a, const moert_session *s, const moert_step *st)
 {
 	int64_t range = s->model->layer->weights[st->weight].range;
@@ -171,8 +180,8 @@ static moert_task panel_task(Arena *a, const moert_session *s, const moert_step 
 
 	return (moert_task){
 		.panel = weight[st->weight], .weight = weight + st->weight_base,
-		.sink = NEWN(a, float, (size_t)(TOKENS * st->width)),
-		.acc = NEWN(a, float, (size_t)(many * st->width)),
+		.sink = floats(a, TOKENS * st->width),
+		.acc = floats(a, many * st->width),
 	};
 }
 

@@ -55,6 +55,37 @@ def ran(text):
     return s["run"].split()[2].rstrip(","), s["checksum"]
 
 
+def sum_loops(asm):
+    """The loops over k of tiles: blocks that jump back to themselves, with dots in them."""
+    found = []
+    for block in re.split(r"\n(?=\.LBB\S+:)", asm):
+        label, *body = block.split("\n")
+        label = label.split(":")[0]
+        ends = [i for i, line in enumerate(body)
+                if re.search(rf"\s(j\w+|b\.\w+|cbn?z\s.*,)\s*{re.escape(label)}$", line)]
+        if ends and re.search("vfmadd|vdpbf16ps|fmla|bfdot", "".join(body[:ends[-1]])):
+            found.append(body[:ends[-1]])
+    return found
+
+
+@test
+def accumulators_stay_in_registers():
+    wide = write("wide.moe", "plan wide { tile.rows = 12  tile.columns = 32  "
+                 "tile.columns.gate = 16 }\n")
+    for dtype in ("f32", "bf16"):
+        for target in targets(""):
+            plan = ["--plan", wide] if "v4" in target else []
+            for options in ([], plan):
+                loops = sum_loops(moec("compile", source(dtype), "--target", target,
+                                       "--emit=asm", *options))
+                assert len(loops) > 10, (target, len(loops))
+                for loop in loops:
+                    spilt = [line for line in loop
+                             if re.search(r"[xyz]mm.*\(%rsp|\(%rsp.*[xyz]mm|"
+                                          r"[qv]\d+.*\[sp", line)]
+                    assert not spilt, (target, dtype, options, spilt)
+
+
 @test
 def each_variant_gives_its_own_targets_bits():
     src, names = write("wide.moe", LAYER.replace("f32", "bf16").replace("37", "301")), here()
