@@ -60,6 +60,16 @@ static Contract read_kernel(Emit *e, const Op *kernel)
 	return c;
 }
 
+int64_t contract_step_bytes(const Contract *c)
+{
+	return (int64_t)c->vectors * c->e->lanes * c->dot->kpack * entry_bytes(c->bt);
+}
+
+int64_t contract_panel_bytes(const Contract *c)
+{
+	return (c->k + c->dot->kpack - 1) / c->dot->kpack * contract_step_bytes(c);
+}
+
 static int64_t steps_of(const Contract *c)
 {
 	int64_t k = c->kblock ? c->kblock : c->k;
@@ -93,82 +103,205 @@ static void fetch_sums(Contract *c, Val call, Val task, Val row, Val height)
 	ll_end_for(l, &rows);
 }
 
+enum { MAX_BESIDE = 4 };        /* panels: 8 are no faster on Cascade Lake */
+
 /* Several tiles are never lower than half of the highest: MR + 1 rows are cut in two. */
 static int lowest_far(const Contract *c)
 {
 	return MAX(1, (c->rows + 1) / 2);
 }
 
-/* What all tiles of a panel are handed, in their order; row and next change. */
-enum { CALL, TASK, ROW, NEXT, STRIDE, VIEW, LIST, EPILOGUE, TILE_ARGS };
-
-/* tiles[h] of every height that occurs; NULL where one does not */
-static void call_tiles(Contract *c, Val *tiles, Val height, Val args[TILE_ARGS])
+static int64_t panels_of(const Contract *c)
 {
-	Ll *l = &c->e->l;
-	LLVMBasicBlockRef done = ll_block(l, "done"), other = ll_block(l, "none");
-	Val choose = LLVMBuildSwitch(l->b, height, other, (unsigned)c->rows);
-
-	ll_here(l, other);
-	LLVMBuildUnreachable(l->b);
-	for (int h = 1; h <= c->rows; h++) {
-		if (!tiles[h])
-			continue;
-		LLVMBasicBlockRef here = ll_block(l, "height");
-		LLVMAddCase(choose, ll_i64(l, h), here);
-		ll_here(l, here);
-		ll_call(l, tiles[h], args, TILE_ARGS);
-		LLVMBuildBr(l->b, done);
-	}
-	ll_here(l, done);
+	return (c->n + c->cols - 1) / c->cols;
 }
 
-/* ceil(rows / tile rows) tiles, the first rows % tiles of them one row higher. */
-static Val emit_driver(Contract *c, const char *name, Val *far, Val *near, Val epilogue)
+/* As many panels side by side as there are, and registers for them: accumulators, the vectors
+ * of one panel, an entry of each row, and one to spare. */
+static int beside(const Contract *c, int rows)
+{
+	int panels = MAX_BESIDE;
+
+	while (panels > 1 && (panels > panels_of(c) || panels * c->vectors > MAX_TILE_VECTORS ||
+			      panels * c->vectors * rows + c->vectors + rows >= c->e->t->registers))
+		panels /= 2;
+	return panels;
+}
+
+/* The tiles of each height; NULL where one does not occur. */
+typedef struct { Val near[MAX_TILE_ROWS + 1], several[MAX_TILE_ROWS + 1],
+		     far[MAX_TILE_ROWS + 1]; } Tiles;
+
+static Tiles emit_all_tiles(Contract *c)
+{
+	Tiles t = {.near = {NULL}};
+
+	for (int h = 1; h <= c->rows; h++) {
+		t.near[h] = emit_tile(c, (TileShape){h, 1, false});
+		if (beside(c, h) > 1)
+			t.several[h] = emit_tile(c, (TileShape){h, beside(c, h), false});
+		if (h >= lowest_far(c))
+			t.far[h] = emit_tile(c, (TileShape){h, 1, true});
+	}
+	return t;
+}
+
+/* The function that cuts the rows of a task into tiles, while it is emitted. */
+typedef struct {
+	Contract *c;
+	Tiles     tiles;
+	Val       task, rows;
+	Val       counter;              /* of rows, or of panels, that are done */
+	Val       args[TILE_ARGS];      /* of the next tile */
+} Driver;
+
+/* A switch over the heights of which `tiles` has any: the block for what is emitted next is
+ * height h's; all go to `done`. */
+typedef struct { Val choose; LLVMBasicBlockRef done; } Choice;
+
+static Choice choose_height(Driver *d, Val height)
+{
+	Ll *l = &d->c->e->l;
+	LLVMBasicBlockRef none = ll_block(l, "none");
+	Choice c = {.done = ll_block(l, "done")};
+
+	c.choose = LLVMBuildSwitch(l->b, height, none, (unsigned)d->c->rows);
+	ll_here(l, none);
+	LLVMBuildUnreachable(l->b);
+	return c;
+}
+
+static void at_height(Driver *d, const Choice *c, int h)
+{
+	Ll *l = &d->c->e->l;
+	LLVMBasicBlockRef here = ll_block(l, "height");
+
+	LLVMAddCase(c->choose, ll_i64(l, h), here);
+	ll_here(l, here);
+}
+
+static Val task_at(Ll *l, Val tasks, Val number)
+{
+	return ll_at(l, tasks, ll_mul(l, number, ll_i64(l, sizeof(moert_task))));
+}
+
+/* One tile of n panels from the next one on. */
+static void call_near(Driver *d, Val tile, int h, int n)
+{
+	Contract *c = d->c;
+	Ll *l = &c->e->l;
+	Val panel = ll_load(l, l->i64, d->counter, 8);
+
+	for (int i = n - 1; i >= 0; i--) {
+		Val task = task_at(l, d->task, ll_add(l, panel, ll_i64(l, i)));
+		if (i == n - 1)
+			d->args[NEXT] = ll_field(l, l->ptr, task, offsetof(moert_task, next));
+		if (c->combine)
+			fetch_sums(c, d->args[CALL], task, d->args[ROW], ll_i64(l, h));
+		d->args[TASK] = task;
+	}
+	ll_call(l, tile, d->args, TILE_ARGS);
+	ll_store(l, ll_add(l, panel, ll_i64(l, n)), d->counter, 8);
+}
+
+/* One tile's rows through n panels, several of them side by side while there are as many. */
+static void emit_few(Driver *d, Val n)
+{
+	Ll *l = &d->c->e->l;
+	LLVMBasicBlockRef more = ll_block(l, "panels"), end = ll_block(l, "end");
+	LLVMBasicBlockRef head = ll_block(l, "more");
+
+	ll_store(l, ll_i64(l, 0), d->counter, 8);
+	ll_goto(l, head);
+	Val left = LLVMBuildSub(l->b, n, ll_load(l, l->i64, d->counter, 8), "");
+	ll_branch(l, LLVMBuildICmp(l->b, LLVMIntSGT, left, ll_i64(l, 0), ""), more, end);
+	ll_here(l, more);
+	Choice choice = choose_height(d, d->rows);
+	for (int h = 1; h <= d->c->rows; h++) {
+		at_height(d, &choice, h);
+		if (d->tiles.several[h]) {
+			Val width = ll_i64(l, beside(d->c, h));
+			LLVMBasicBlockRef many = ll_block(l, "several"), one = ll_block(l, "one");
+			ll_branch(l, LLVMBuildICmp(l->b, LLVMIntSGE, left, width, ""), many, one);
+			ll_here(l, many);
+			call_near(d, d->tiles.several[h], h, beside(d->c, h));
+			LLVMBuildBr(l->b, choice.done);
+			ll_here(l, one);
+		}
+		call_near(d, d->tiles.near[h], h, 1);
+		LLVMBuildBr(l->b, choice.done);
+	}
+	ll_here(l, choice.done);
+	LLVMBuildBr(l->b, head);
+	ll_here(l, end);
+}
+
+/* ceil(rows / tile rows) tiles, the first rows % tiles of them one row higher; each fetches a
+ * part of what comes next, if that is known. */
+static void emit_many(Driver *d, Val tiles)
+{
+	Contract *c = d->c;
+	Ll *l = &c->e->l;
+	Val next = ll_field(l, l->ptr, d->task, offsetof(moert_task, next)), none = ll_i64(l, 0);
+	Val known = LLVMBuildIsNotNull(l->b, next, "");
+	Val stride = ll_select(l, known, stride_of(c, d->task, tiles), none);
+	Val part = ll_mul(l, stride, ll_i64(l, steps_of(c)));
+	Val low = LLVMBuildSDiv(l->b, d->rows, tiles, "");
+	Val higher = LLVMBuildSub(l->b, d->rows, ll_mul(l, low, tiles), "");
+
+	next = ll_select(l, known, next, ll_field(l, l->ptr, d->task, offsetof(moert_task, panel)));
+	ll_store(l, d->args[ROW], d->counter, 8);
+	Loop tile = ll_for(l, none, tiles, 1, "tile");
+	Val one_more = LLVMBuildICmp(l->b, LLVMIntSLT, tile.i, higher, "");
+	Val height = ll_add(l, low, LLVMBuildZExt(l->b, one_more, l->i64, ""));
+	d->args[ROW] = ll_load(l, l->i64, d->counter, 8);
+	d->args[NEXT] = ll_at(l, next, ll_mul(l, tile.i, part));
+	d->args[STRIDE] = stride;
+	if (c->combine)
+		fetch_sums(c, d->args[CALL], d->task, d->args[ROW], height);
+	Choice choice = choose_height(d, height);
+	for (int h = lowest_far(c); h <= c->rows; h++) {
+		at_height(d, &choice, h);
+		ll_call(l, d->tiles.far[h], d->args, TILE_ARGS);
+		LLVMBuildBr(l->b, choice.done);
+	}
+	ll_here(l, choice.done);
+	ll_store(l, ll_add(l, d->args[ROW], height), d->counter, 8);
+	ll_end_for(l, &tile);
+}
+
+/* void contract(call, task, n) */
+static Val emit_driver(Contract *c, const char *name, Val epilogue)
 {
 	Ll *l = &c->e->l;
-	Val fn = ll_function(l, name, l->none, (Ty[]){l->ptr, l->ptr}, 2, true);
-	Val call = LLVMGetParam(fn, 0), task = LLVMGetParam(fn, 1);
-	Val row0 = ll_field(l, l->i64, task, offsetof(moert_task, row0));
-	Val row1 = ll_field(l, l->i64, task, offsetof(moert_task, row1));
-	Val rows = LLVMBuildSub(l->b, row1, row0, "");
-	Val up = ll_add(l, rows, ll_i64(l, c->rows - 1));
-	Val tiles = LLVMBuildSDiv(l->b, up, ll_i64(l, c->rows), "");
-	Val next = ll_field(l, l->ptr, task, offsetof(moert_task, next));
-	Val several = LLVMBuildICmp(l->b, LLVMIntSGT, tiles, ll_i64(l, 1), "");
-	Val known = LLVMBuildIsNotNull(l->b, next, "");
+	Driver d = {.c = c, .tiles = emit_all_tiles(c)};
+	Val fn = ll_function(l, name, l->none, (Ty[]){l->ptr, l->ptr, l->i64}, 3, true);
+	Val call = LLVMGetParam(fn, 0), n = LLVMGetParam(fn, 2), none = ll_i64(l, 0);
 	LLVMBasicBlockRef many = ll_block(l, "many"), few = ll_block(l, "few");
-	LLVMBasicBlockRef end = ll_block(l, "end");
-	Val at = ll_alloca(l, l->i64, "at");
+
+	d.task = LLVMGetParam(fn, 1);
+	d.counter = ll_alloca(l, l->i64, "done");
+	Val row0 = ll_field(l, l->i64, d.task, offsetof(moert_task, row0));
+	Val row1 = ll_field(l, l->i64, d.task, offsetof(moert_task, row1));
+	d.rows = LLVMBuildSub(l->b, row1, row0, "");
 	Val args[TILE_ARGS] = {
-		[CALL] = call, [TASK] = task, [EPILOGUE] = epilogue,
+		[CALL] = call, [TASK] = d.task, [ROW] = row0, [STRIDE] = none,
+		[EPILOGUE] = epilogue,
 		[VIEW] = emit_view(c->e, call, emit_buffer_of(c->e, c->a)),
 		[LIST] = c->dispatched ? emit_rows_at(c->e, call, c->range)
 				       : LLVMConstNull(l->ptr),
 	};
-
-	ll_store(l, row0, at, 8);
-	Val low = LLVMBuildSDiv(l->b, rows, LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSGT,
-		tiles, ll_i64(l, 0), ""), tiles, ll_i64(l, 1), ""), "");
-	Val higher = LLVMBuildSub(l->b, rows, ll_mul(l, low, tiles), "");
-	ll_branch(l, LLVMBuildAnd(l->b, several, known, ""), many, few);
-	for (int f = 0; f < 2; f++) {
-		ll_here(l, f ? many : few);
-		args[STRIDE] = f ? stride_of(c, task, tiles) : ll_i64(l, 0);
-		Val share = ll_mul(l, args[STRIDE], ll_i64(l, steps_of(c)));
-		Loop tile = ll_for(l, ll_i64(l, 0), tiles, 1, "tile");
-		Val one_more = LLVMBuildICmp(l->b, LLVMIntSLT, tile.i, higher, "");
-		Val height = ll_add(l, low, LLVMBuildZExt(l->b, one_more, l->i64, ""));
-		args[ROW] = ll_load(l, l->i64, at, 8);
-		args[NEXT] = f ? ll_at(l, next, ll_mul(l, tile.i, share)) : next;
-		if (c->combine)
-			fetch_sums(c, call, task, args[ROW], height);
-		call_tiles(c, f ? far : near, height, args);
-		ll_store(l, ll_add(l, args[ROW], height), at, 8);
-		ll_end_for(l, &tile);
-		LLVMBuildBr(l->b, end);
-	}
-	ll_here(l, end);
+	memcpy(d.args, args, sizeof args);
+	Val up = ll_add(l, d.rows, ll_i64(l, c->rows - 1));
+	Val tiles = LLVMBuildSDiv(l->b, up, ll_i64(l, c->rows), "");
+	ll_branch(l, LLVMBuildICmp(l->b, LLVMIntSGT, tiles, ll_i64(l, 1), ""), many, few);
+	ll_here(l, few);
+	Val any = LLVMBuildICmp(l->b, LLVMIntSGT, d.rows, none, "");
+	emit_few(&d, ll_select(l, any, n, none));
+	LLVMBuildRetVoid(l->b);
+	memcpy(d.args, args, sizeof args);
+	ll_here(l, many);
+	emit_many(&d, tiles);
 	LLVMBuildRetVoid(l->b);
 	return fn;
 }
@@ -176,14 +309,8 @@ static Val emit_driver(Contract *c, const char *name, Val *far, Val *near, Val e
 static void emit_functions(Contract *c, Step *step)
 {
 	Emit *e = c->e;
-	Val far[MAX_TILE_ROWS + 1], near[MAX_TILE_ROWS + 1];
-	Val epilogue = emit_epilogue(c);
 
-	for (int h = 1; h <= c->rows; h++) {
-		far[h] = h < lowest_far(c) ? NULL : emit_tile(c, h, true);
-		near[h] = emit_tile(c, h, false);
-	}
-	step->contract = emit_driver(c, step->name, far, near, epilogue);
+	step->contract = emit_driver(c, step->name, emit_epilogue(c));
 	step->finish = c->combine ? emit_finish(c) : NULL;
 	if (c->tail) {
 		const Type over = {.level = c->level, .range = c->range};
@@ -195,15 +322,14 @@ static void emit_functions(Contract *c, Step *step)
 void emit_contract(Emit *e, const Op *kernel, Step *step)
 {
 	Contract c = read_kernel(e, kernel);
-	int64_t steps = (c.k + c.dot->kpack - 1) / c.dot->kpack;
 
 	if (!step->ready)
 		emit_functions(&c, step);
 	step->over.level = c.level;
 	step->over.range = c.range;
 	step->weight = emit_weight_of(e, c.linears.at[0]->args[1]->def);
-	step->panels = (c.n + c.cols - 1) / c.cols;
-	step->panel_bytes = steps * c.vectors * e->lanes * c.dot->kpack * entry_bytes(c.bt);
+	step->panels = panels_of(&c);
+	step->panel_bytes = contract_panel_bytes(&c);
 	step->width = c.streams * c.cols;
 	step->k = c.k;
 	step->kblock = c.kblock;

@@ -40,10 +40,18 @@ typedef struct {
 
 /* contract_check.c: ice() where IR text broke what passes promise. */
 void check_contract(const Contract *);
+/* bytes of a k-step of a panel, and of all of it */
+int64_t contract_step_bytes(const Contract *);
+int64_t contract_panel_bytes(const Contract *);
+/* far: the panel lies in L2, and what comes next is fetched there.  Else it comes from memory,
+ * fetched ahead line by line; and so do `panels` of them side by side, whose tasks lie one
+ * behind another, because memory is read faster in several places at a time. */
+typedef struct { int rows, panels; bool far; } TileShape;
 /* tile.c: void tile(call, task, row, next, stride, view, list, epilogue): `rows` rows from
  * `row` on of what lies at `view`, found through `list` where they are dispatched.  far:
- * fetch `next`, `stride` bytes a step; else this panel's own lines ahead. */
-Val  emit_tile(Contract *, int rows, bool far);
+ * fetch `next`, `stride` bytes a step; else the start of `next` in the end. */
+enum { CALL, TASK, ROW, NEXT, STRIDE, VIEW, LIST, EPILOGUE, TILE_ARGS };
+Val  emit_tile(Contract *, TileShape);
 /* epilogue.c */
 void epilogue_bind(Epilogue *, const Value *, Lanes);
 Lanes epilogue_operand(Epilogue *, const Value *);

@@ -11,10 +11,10 @@
 
 enum {
 	UNROLL = 2,             /* k-steps a loop round: 4 gave nothing more on Zen 5 */
-	AHEAD = 3072,           /* bytes that a streamed panel is fetched ahead: 1 to 16 KiB
-				   measured alike on qwen3_30b_a3b at 1, 16 and 64 tokens; into
-				   L1 it is 4 to 6 % faster than into L2 on Cascade Lake, alike
-				   on Zen 5 */
+	AHEAD = 3072,           /* bytes that streamed panels are fetched ahead, together: 1 to
+				   16 KiB measured alike on qwen3_30b_a3b at 1, 16 and 64
+				   tokens; into L1 it is 4 to 6 % faster than into L2 on
+				   Cascade Lake, alike on Zen 5 */
 	LINE = 64,
 	TO_L1 = 1, TO_L2 = 2,
 };
@@ -22,8 +22,8 @@ enum {
 typedef struct {
 	Contract *c;
 	Ll  *l;
-	int  rows;
-	bool far;
+	int  rows, panels;
+	bool far, blocks;               /* it may be one of several blocks of k */
 	Val  call, task, row, next, stride;
 	Val  view, list, epilogue;      /* moert_view, moert_rows of the left operand */
 	Val  a[MAX_TILE_ROWS];          /* row pointers at k0 */
@@ -57,10 +57,10 @@ static void load_rows(Tile *t)
 						     : ll_at(l, first, ll_mul(l, row, stride));
 		if (slot)
 			at = ll_at(l, at, ll_mul(l, slot, ll_i64(l, c->k * entry_bytes(c->at))));
-		t->a[i] = c->kblock ? ll_at(l, at, skip) : at;
+		t->a[i] = t->blocks ? ll_at(l, at, skip) : at;
 	}
 	t->panel = ll_field(l, l->ptr, t->task, offsetof(moert_task, panel));
-	if (c->kblock) {
+	if (t->blocks) {
 		Val steps = LLVMBuildUDiv(l->b, k0, ll_i64(l, c->dot->kpack), "");
 		t->panel = ll_at(l, t->panel, ll_mul(l, steps, ll_i64(l, t->step_bytes)));
 	}
@@ -87,11 +87,11 @@ static void start_accumulators(Tile *t)
 	Val zero = ll_const_f32(l, 0, c->e->lanes);
 
 	for (int i = 0; i < t->rows; i++)
-		for (int v = 0; v < c->vectors; v++) {
+		for (int v = 0; v < t->panels * c->vectors; v++) {
 			t->acc[i][v] = ll_alloca(l, t->vec, "acc");
 			ll_store(l, zero, t->acc[i][v], 4);
 		}
-	if (!c->kblock)
+	if (!t->blocks)
 		return;
 	LLVMBasicBlockRef resume = ll_block(l, "resume"), go = ll_block(l, "go");
 	Val k0 = ll_field(l, l->i64, t->task, offsetof(moert_task, k0));
@@ -180,28 +180,31 @@ static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
 
 	for (int i = 0; i < t->rows; i++)
 		row[i] = ll_at(l, t->a[i], a_at);
-	for (int j = 0; j < entries; j++) {
+	for (int n = 0; n < entries * t->panels; n++) {
+		int j = n / t->panels, p = n % t->panels;
 		for (int v = 0; v < c->vectors; v++) {
-			Val at = ll_at_const(l, panel, v * bytes);
+			Val at = ll_at_const(l, panel, p * contract_panel_bytes(c) + v * bytes);
 			w[v] = fma ? right_entry(t, at, j)
 				   : ll_load(l, ll_vec(l->i32, lanes), at, 4);
 		}
 		for (int i = 0; i < t->rows; i++) {
 			Val a = fma ? left_entry(t, row[i], j) : left_group(t, row[i], last_only);
 			for (int v = 0; v < c->vectors; v++)
-				accumulate(t, i, v, a, w[v]);
+				accumulate(t, i, p * c->vectors + v, a, w[v]);
 		}
 	}
 }
 
-/* As many lines as a step consumes, from `ahead` on. */
+/* As many lines as a step consumes, from `ahead` on, and so in each panel. */
 static void fetch_step(Tile *t, Val step, Val ahead, int level)
 {
 	Ll *l = t->l;
 	Val at = ll_at(l, ahead, ll_mul(l, step, ll_i64(l, t->step_bytes)));
 
-	for (int64_t line = 0; line < t->step_bytes; line += LINE)
-		ll_prefetch(l, ll_at_const(l, at, line), level);
+	for (int p = 0; p < t->panels; p++)
+		for (int64_t line = 0; line < t->step_bytes; line += LINE)
+			ll_prefetch(l, ll_at_const(l, at, p * contract_panel_bytes(t->c) + line),
+				    level);
 }
 
 /* far: `stride` bytes of the next panel a step, and this one's from L2 into L1 where the
@@ -246,7 +249,8 @@ static Val whole_rounds(Ll *l, Val steps)
 static void emit_near_rounds(Tile *t, Val steps)
 {
 	Ll *l = t->l;
-	Val ahead = ll_i64(l, AHEAD / t->step_bytes);
+	int64_t bytes = AHEAD / t->panels;
+	Val ahead = ll_i64(l, bytes / t->step_bytes);
 	Val more = LLVMBuildICmp(l->b, LLVMIntSGT, steps, ahead, "");
 	Val until = ll_select(l, more, LLVMBuildSub(l->b, steps, ahead, ""), ll_i64(l, 0));
 	Val middle = whole_rounds(l, until), whole = whole_rounds(l, steps);
@@ -254,7 +258,7 @@ static void emit_near_rounds(Tile *t, Val steps)
 	Val next = ll_select(l, known, t->next, t->panel);
 	Val behind = ll_mul(l, middle, ll_i64(l, -t->step_bytes));
 
-	emit_rounds(t, ll_i64(l, 0), middle, UNROLL, ll_at_const(l, t->panel, AHEAD));
+	emit_rounds(t, ll_i64(l, 0), middle, UNROLL, ll_at_const(l, t->panel, bytes));
 	emit_rounds(t, middle, whole, UNROLL, ll_at(l, next, behind));
 }
 
@@ -265,7 +269,7 @@ static void emit_sum(Tile *t)
 	int64_t kpack = c->dot->kpack;
 	Val k0 = ll_field(l, l->i64, t->task, offsetof(moert_task, k0));
 	Val k1 = ll_field(l, l->i64, t->task, offsetof(moert_task, k1));
-	Val steps = c->kblock ? LLVMBuildUDiv(l->b, LLVMBuildSub(l->b, k1, k0, ""),
+	Val steps = t->blocks ? LLVMBuildUDiv(l->b, LLVMBuildSub(l->b, k1, k0, ""),
 					      ll_i64(l, kpack), "")
 			      : ll_i64(l, c->k / kpack);
 	Val whole = whole_rounds(l, steps);
@@ -278,7 +282,7 @@ static void emit_sum(Tile *t)
 	if (c->k % kpack == 0)
 		return;
 	LLVMBasicBlockRef odd = ll_block(l, "odd"), done = ll_block(l, "done");
-	ll_branch(l, c->kblock ? LLVMBuildICmp(l->b, LLVMIntEQ, k1, ll_i64(l, c->k), "")
+	ll_branch(l, t->blocks ? LLVMBuildICmp(l->b, LLVMIntEQ, k1, ll_i64(l, c->k), "")
 			       : LLVMConstInt(l->i1, 1, 0), odd, done);
 	ll_here(l, odd);
 	Val a_at = ll_mul(l, steps, ll_i64(l, kpack * entry_bytes(c->at)));
@@ -307,69 +311,75 @@ static void leave_unfinished(Tile *t)
 
 /* The sums go through memory into the epilogue, which all heights share: next to the loop
  * over k that costs nothing, and one copy of the epilogue is emitted instead of dozens. */
-static void call_epilogue(Tile *t)
+static void call_epilogue(Tile *t, int panel)
 {
 	Contract *c = t->c;
 	Ll *l = t->l;
 	int64_t bytes = (int64_t)c->e->lanes * 4;
 	Val sums = ll_alloca(l, LLVMArrayType2(t->vec, (uint64_t)(t->rows * c->vectors)), "sums");
+	Val task = ll_at_const(l, t->task, panel * (int64_t)sizeof(moert_task));
 
 	for (int i = 0; i < t->rows; i++)
 		for (int v = 0; v < c->vectors; v++) {
 			Val to = ll_at_const(l, sums, (i * c->vectors + v) * bytes);
-			ll_store(l, ll_load(l, t->vec, t->acc[i][v], 4), to, 4);
+			Val acc = t->acc[i][panel * c->vectors + v];
+			ll_store(l, ll_load(l, t->vec, acc, 4), to, 4);
 		}
 	Ty types[] = {l->ptr, l->ptr, l->i64, l->i64, l->ptr};
 	Ty type = LLVMFunctionType(l->none, types, COUNT(types), 0);
 	LLVMBuildCall2(l->b, type, t->epilogue,
-		       (Val[]){t->call, t->task, t->row,
+		       (Val[]){t->call, task, t->row,
 			       ll_add(l, t->row, ll_i64(l, t->rows)), sums}, 5, "");
 }
 
-static Val tile_function(Contract *c, int rows, bool far, const char *name)
+static Val tile_function(Contract *c, TileShape shape, const char *name)
 {
 	Ll *l = &c->e->l;
-	Ty args[] = {l->ptr, l->ptr, l->i64, l->ptr, l->i64, l->ptr, l->ptr, l->ptr};
+	Ty args[TILE_ARGS] = {[CALL] = l->ptr, [TASK] = l->ptr, [ROW] = l->i64,
+			      [NEXT] = l->ptr, [STRIDE] = l->i64, [VIEW] = l->ptr,
+			      [LIST] = l->ptr, [EPILOGUE] = l->ptr};
 	Val fn = ll_function(l, name, l->none, args, COUNT(args), true);
-	Tile t = {.c = c, .l = l, .rows = rows, .far = far, .call = LLVMGetParam(fn, 0),
-		  .task = LLVMGetParam(fn, 1), .row = LLVMGetParam(fn, 2),
-		  .next = LLVMGetParam(fn, 3), .stride = LLVMGetParam(fn, 4),
-		  .view = LLVMGetParam(fn, 5), .list = LLVMGetParam(fn, 6),
-		  .epilogue = LLVMGetParam(fn, 7),
-		  .vec = ll_vec(l->f32, c->e->lanes)};
+	Tile t = {.c = c, .l = l, .rows = shape.rows, .panels = shape.panels, .far = shape.far,
+		  .blocks = c->kblock && shape.panels == 1,
+		  .call = LLVMGetParam(fn, CALL), .task = LLVMGetParam(fn, TASK),
+		  .row = LLVMGetParam(fn, ROW), .next = LLVMGetParam(fn, NEXT),
+		  .stride = LLVMGetParam(fn, STRIDE), .view = LLVMGetParam(fn, VIEW),
+		  .list = LLVMGetParam(fn, LIST), .epilogue = LLVMGetParam(fn, EPILOGUE),
+		  .vec = ll_vec(l->f32, c->e->lanes), .step_bytes = contract_step_bytes(c)};
 
 	ll_attr(l, fn, OF_FUNCTION, "noinline", 0);
-	t.step_bytes = (int64_t)c->vectors * c->e->lanes * c->dot->kpack * entry_bytes(c->bt);
 	load_rows(&t);
 	start_accumulators(&t);
 	emit_sum(&t);
-	if (c->kblock)
+	if (t.blocks)
 		leave_unfinished(&t);
-	call_epilogue(&t);
+	for (int p = 0; p < t.panels; p++)
+		call_epilogue(&t, p);
 	LLVMBuildRetVoid(l->b);
 	return fn;
 }
 
 /* All that the code above asks of the contraction; its dot follows from the types. */
-static const char *tile_name(const Contract *c, int rows, bool far)
+static const char *tile_name(const Contract *c, TileShape t)
 {
 	const char *from = c->a->type.level == LV_ONCE ? "once" : c->slotted ? "slots"
 			   : c->dispatched ? "tokens" : "rows";
+	const char *beside = t.panels > 1 ? arena_printf(c->e->arena, "x%d", t.panels) : "";
 
-	return arena_printf(c->e->arena, "%s.%s.k%lld%s.%s.%dx%d.%s", dtype_info[c->at].name,
+	return arena_printf(c->e->arena, "%s.%s.k%lld%s.%s.%dx%d%s.%s", dtype_info[c->at].name,
 			    dtype_info[c->bt].name, (long long)c->k,
-			    c->kblock ? ".blocks" : "", from, rows, c->vectors,
-			    far ? "far" : "near");
+			    c->kblock ? ".blocks" : "", from, t.rows, c->vectors, beside,
+			    t.far ? "far" : "near");
 }
 
-Val emit_tile(Contract *c, int rows, bool far)
+Val emit_tile(Contract *c, TileShape shape)
 {
-	struct Tiled tile = {.name = tile_name(c, rows, far)};
+	struct Tiled tile = {.name = tile_name(c, shape)};
 
 	for (int i = 0; i < c->e->tiles.n; i++)
 		if (strcmp(c->e->tiles.at[i].name, tile.name) == 0)
 			return c->e->tiles.at[i].fn;
-	tile.fn = tile_function(c, rows, far, tile.name);
+	tile.fn = tile_function(c, shape, tile.name);
 	vec_push(c->e->arena, &c->e->tiles, tile);
 	return tile.fn;
 }

@@ -105,7 +105,7 @@ static void run_panel(const moert_session *s, const moert_step *st, moert_task t
 	for (int64_t k = 0; k < st->k; k += block) {
 		task.k0 = k;
 		task.k1 = MIN(k + block, st->k);
-		st->contract(call, &task);
+		st->contract(call, &task, 1);
 	}
 }
 

@@ -62,7 +62,9 @@ typedef struct moert_task {
 	const char        *next;        /* what to bring into L2 meanwhile, or NULL */
 	int64_t            next_bytes;
 } moert_task;
-typedef void moert_contract_fn(const moert_call *, const moert_task *);
+/* n: 1, or that many panels, one behind another, a task each: of the same rows, no more than a
+ * tile has, and of all k. */
+typedef void moert_contract_fn(const moert_call *, const moert_task *, int64_t n);
 /* The sums of tokens t0 .. t1-1 of one panel's columns through the finish ops into y. */
 typedef void moert_finish_fn(const moert_call *, const float *sink, int64_t number,
 			     int64_t t0, int64_t t1);

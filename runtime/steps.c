@@ -13,6 +13,7 @@ enum {
 	ITEMS = 4,              /* a worker and contraction, at least */
 	MAP_ITEMS = 8,          /* a worker and row map */
 	NEAR = 256 << 10,       /* bytes of rows that stay in L2 beside panels */
+	BESIDE = 4, FEW_ROWS = 3,       /* panels that so few rows of an expert pass side by side */
 	SMALL_NS = 10000, SMALL_TOKENS = 64,
 	BYTES_A_NS = 16, FLOPS_A_NS = 64,       /* of a core whose weights lie in its cache */
 };
@@ -143,8 +144,8 @@ static const char *block_behind(const moert_step *st, const item *it, const bloc
 	return *k > 0 || b->row + b->rows < it->row1 ? it->panel : next;
 }
 
-static void contract_block(moert_session *s, const moert_step *st, const item *it,
-			   const block *b, const char *next, sinks sink, int worker)
+static moert_task task_of(const moert_session *s, const moert_step *st, const item *it,
+			  const block *b, const char *next, sinks sink, int worker)
 {
 	const moert_weight *w = &s->model->layer->weights[st->weight];
 	int64_t entry = w->nstreams * w->cols * moert_stored_bytes(w->dtype), k;
@@ -153,7 +154,7 @@ static void contract_block(moert_session *s, const moert_step *st, const item *i
 
 	if (then == panel && k == b->k)         /* it is there already */
 		then = NULL;
-	moert_task task = {
+	return (moert_task){
 		.panel = panel, .weight = it->weight + st->weight_base,
 		.number = it->number + b->panel,
 		.row0 = b->row, .row1 = MIN(b->row + b->rows, it->row1),
@@ -163,23 +164,59 @@ static void contract_block(moert_session *s, const moert_step *st, const item *i
 		.next = then ? then + k * entry : NULL,
 		.next_bytes = then ? MIN(b->entries, st->k - k) * entry : 0,
 	};
-	st->contract(call_of(s, st), &task);
+}
+
+/* A single tile meets nothing twice, so its sums do not wait for other blocks. */
+static void contract_tile(const moert_session *s, const moert_step *st, const item *it,
+			  const char *next, sinks sink, int worker)
+{
+	block b = {.row = it->row0, .rows = it->row1 - it->row0, .entries = st->k};
+
+	while (b.panel < it->panels) {
+		moert_task tasks[BESIDE];
+		int64_t n = 0;
+		for (; n < BESIDE && b.panel < it->panels; n++, b.panel++)
+			tasks[n] = task_of(s, st, it, &b, next, sink, worker);
+		st->contract(call_of(s, st), tasks, n);
+	}
 }
 
 /* Rows block by block, the summed axis in blocks, and each of these in panel after panel: the
- * rows' block stays in L2 while panels pass, a panel's block while rows do.  A single tile
- * meets nothing twice, so its sums do not wait.  next: what comes behind the item. */
-static void contract(moert_session *s, const moert_step *st, const item *it,
-		     const char *next, sinks sink, int worker)
+ * rows' block stays in L2 while panels pass, a panel's block while rows do.  next: what comes
+ * behind the item. */
+static void contract_blocks(const moert_session *s, const moert_step *st, const item *it,
+			    const char *next, sinks sink, int worker)
 {
-	int64_t rows = it->row1 - it->row0;
-	block b = {.rows = rows_at_once(st, rows),
-		   .entries = st->kblock && rows > st->tile_rows ? st->kblock : st->k};
+	block b = {.rows = rows_at_once(st, it->row1 - it->row0),
+		   .entries = st->kblock ? st->kblock : st->k};
 
 	for (b.row = it->row0; b.row < it->row1; b.row += b.rows)
 		for (b.k = 0; b.k < st->k; b.k += b.entries)
-			for (b.panel = 0; b.panel < it->panels; b.panel++)
-				contract_block(s, st, it, &b, next, sink, worker);
+			for (b.panel = 0; b.panel < it->panels; b.panel++) {
+				moert_task task = task_of(s, st, it, &b, next, sink, worker);
+				st->contract(call_of(s, st), &task, 1);
+			}
+}
+
+/* Sums wait for as many panels as pass the same rows in turn. */
+static void contract(const moert_session *s, const moert_step *st, const item *it,
+		     const char *next, sinks sink, int worker)
+{
+	if (it->row1 - it->row0 <= st->tile_rows) {
+		contract_tile(s, st, it, next, sink, worker);
+		return;
+	}
+	for (int64_t p = 0; p < it->panels; p += st->together) {
+		item part = *it;
+		part.number += p;
+		part.panel += p * st->panel_bytes;
+		part.panels = MIN(st->together, it->panels - p);
+		int64_t behind = p + part.panels;
+		contract_blocks(s, st, &part,
+				behind < it->panels ? it->panel + behind * st->panel_bytes : next,
+				(sinks){sink.at ? sink.at + p * sink.each : NULL, sink.each},
+				worker);
+	}
 }
 
 /* How many pieces the rows of a panel are cut into, so that all workers have something to
@@ -214,12 +251,21 @@ static item nth_item(const moert_session *s, const moert_step *st, int64_t cuts,
 	return it;
 }
 
+/* Whether most experts have so few rows that several panels pass them side by side. */
+static bool few_rows(const moert_session *s, const moert_step *st)
+{
+	int64_t row0, row1;
+
+	row_range(s, st, &row0, &row1);
+	return row1 - row0 <= FEW_ROWS * actives(s, st);
+}
+
 /* The next items are claimed before these are computed: their panel is on its way
  * meanwhile. */
 static void contract_items(moert_session *s, const moert_step *st, int worker)
 {
 	int64_t cuts = row_cuts(s, st), n = actives(s, st) * st->panels * cuts;
-	int64_t most = cuts > 1 ? 1 : st->together;
+	int64_t most = cuts > 1 ? 1 : few_rows(s, st) ? MAX(BESIDE, st->together) : st->together;
 
 	for (claimed c = claim_some(s, st, n, most), d; c.from < c.to; c = d) {
 		d = claim_some(s, st, n, most);
@@ -237,7 +283,7 @@ static void contract_items(moert_session *s, const moert_step *st, int worker)
 /* How many panels of an expert pass in a row.  Its rows then come from L2 for all but the
  * first of them, where they would fill it twice over with every expert's in between; but
  * as many sums have to be kept.  Experts whose rows do not stay in L2 gain nothing, unless
- * blocks of them do. */
+ * blocks of them do.  The panels of few rows pass side by side. */
 static int64_t panels_together(const moert_session *s, const moert_step *st)
 {
 	const moert_weight *w = &s->model->layer->weights[st->weight];
@@ -248,6 +294,8 @@ static int64_t panels_together(const moert_session *s, const moert_step *st)
 	int64_t most = MIN(s->sink_bytes / (tokens * w->cols * (int64_t)sizeof(float)),
 			   st->panels / ((int64_t)ITEMS * s->workers));
 
+	if (few_rows(s, st))
+		return MAX(1, MIN(most, BESIDE));
 	if (left <= NEAR || most <= 1)
 		return 1;
 	return st->together > 1 ? MIN(most, st->together) : left / n > NEAR ? 1 : most;
@@ -297,22 +345,22 @@ static bool tail_by_rows(const moert_session *s, const moert_step *st)
 
 static void tail_items(moert_session *s, const moert_step *st, int worker)
 {
-	int64_t row0, row1, block = tail_block(st);
+	int64_t row0, row1, rows = tail_block(st);
 
 	row_range(s, st, &row0, &row1);
 	for (;;) {
-		int64_t r = row0 + moert_claim(s, st, 0) * block;
+		int64_t r = row0 + moert_claim(s, st, 0) * rows;
 		if (r >= row1)
 			return;
 		for (int64_t p = 0; p < st->panels; p += st->together) {
 			item it = item_of(s, st, 0, p, MIN(st->together, st->panels - p));
 			it.row0 = r;
-			it.row1 = MIN(r + block, row1);
+			it.row1 = MIN(r + rows, row1);
 			int64_t then = p + it.panels < st->panels ? p + it.panels : 0;
 			contract(s, st, &it, item_of(s, st, 0, then, 1).panel, (sinks){NULL, 0},
 				 worker);
 		}
-		st->map(call_of(s, st), r, MIN(r + block, row1), moert_scratch(s, worker));
+		st->map(call_of(s, st), r, MIN(r + rows, row1), moert_scratch(s, worker));
 	}
 }
 
@@ -321,14 +369,14 @@ static void map_items(moert_session *s, const moert_step *st, int phase, int wor
 	int64_t row0, row1;
 
 	row_range(s, st, &row0, &row1);
-	int64_t block = MAX(1, (row1 - row0) / ((int64_t)MAP_ITEMS * s->workers));
+	int64_t rows = MAX(1, (row1 - row0) / ((int64_t)MAP_ITEMS * s->workers));
 	if (s->workers == 1)
-		block = MAX(1, row1 - row0);
+		rows = MAX(1, row1 - row0);
 	for (;;) {
-		int64_t r = row0 + moert_claim(s, st, phase) * block;
+		int64_t r = row0 + moert_claim(s, st, phase) * rows;
 		if (r >= row1)
 			return;
-		st->map(call_of(s, st), r, MIN(r + block, row1), moert_scratch(s, worker));
+		st->map(call_of(s, st), r, MIN(r + rows, row1), moert_scratch(s, worker));
 	}
 }
 

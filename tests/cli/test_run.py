@@ -67,17 +67,32 @@ def threads_do_not_change_a_bit():
         assert len(sums) == 1, (dtype, sums)
 
 
+def same_rows_in_parts(src, width, parts, *options):
+    x = np.random.default_rng(1).standard_normal((29, width)).astype(np.float32)
+    np.save("x.npy", x)
+    moec("run", src, "--input", "x.npy", "--output", "y.npy", *options)
+    y = np.load("y.npy")
+    for first, last in parts:
+        np.save("part.npy", x[first:last])
+        moec("run", src, "--input", "part.npy", "--output", "part_y.npy", *options)
+        assert np.array_equal(np.load("part_y.npy"), y[first:last]), (options, first, last)
+
+
 @test
 def a_token_does_not_see_its_neighbours():
-    src = layer()
-    x = np.random.default_rng(1).standard_normal((29, 32)).astype(np.float32)
-    np.save("x.npy", x)
-    moec("run", src, "--input", "x.npy", "--output", "y.npy")
-    y = np.load("y.npy")
-    for first, last in ((0, 1), (28, 29), (3, 17)):
-        np.save("part.npy", x[first:last])
-        moec("run", src, "--input", "part.npy", "--output", "part_y.npy")
-        assert np.array_equal(np.load("part_y.npy"), y[first:last]), (first, last)
+    same_rows_in_parts(layer(), 32, ((0, 1), (28, 29), (3, 17)))
+
+
+@test
+def panels_side_by_side():
+    """Few rows pass several panels at once, some are left over, the summed axis ends in a pair."""
+    for dtype in ("f32", "bf16"):
+        src = layer(dtype, 1211, "2 of swiglu(515)", "softmax_topk(2)")
+        for line in moec("targets").splitlines():
+            if "native" in line or "runs here" in line:
+                options = "--target", line.split()[0], "--threads", 1
+                same_rows_in_parts(src, 1211, ((0, 1), (3, 5), (7, 10), (11, 15)), *options)
+                moec("run", src, "--tokens", 1, "--check", *options)
 
 
 @test

@@ -44,7 +44,7 @@ static void dots(const moert_task *t, int streams, const float *a, int64_t row,
 	}
 }
 
-static void router(const moert_call *call, const moert_task *t)
+static void router_panel(const moert_call *call, const moert_task *t)
 {
 	float acc[COLS];
 	for (int64_t r = t->row0; r < t->row1; r++) {
@@ -104,10 +104,19 @@ static void down(const moert_call *call, const moert_task *t, int range, int hid
 	}
 }
 
-static void gate_up0(const moert_call *c, const moert_task *t) { gate_up(c, t, 0, HID0); }
-static void gate_up1(const moert_call *c, const moert_task *t) { gate_up(c, t, 1, HID1); }
-static void down0(const moert_call *c, const moert_task *t) { down(c, t, 0, HID0); }
-static void down1(const moert_call *c, const moert_task *t) { down(c, t, 1, HID1); }
+
+#define PANELS(name, panel)                                                              \
+	static void name(const moert_call *c, const moert_task *t, int64_t n)            \
+	{                                                                                \
+		for (int64_t i = 0; i < n; i++)                                          \
+			panel;                                                           \
+	}
+PANELS(router, router_panel(c, t + i))
+PANELS(gate_up0, gate_up(c, t + i, 0, HID0))
+PANELS(gate_up1, gate_up(c, t + i, 1, HID1))
+PANELS(down0, down(c, t + i, 0, HID0))
+PANELS(down1, down(c, t + i, 1, HID1))
+#undef PANELS
 
 static void finish0(const moert_call *call, const float *sink, int64_t number, int64_t t0,
 		    int64_t t1)
