@@ -124,6 +124,7 @@ static Val steps(Emit *e)
 		word(&f, s->over.level);
 		word(&f, s->over.range);
 		word(&f, s->loss_only);
+		word(&f, s->routing_only);
 		word(&f, s->scratch);
 		pointer(&f, s->map);
 		pointer(&f, s->contract);

@@ -31,7 +31,7 @@ typedef struct {
 	const char *name;
 	moert_step_kind kind;
 	Type        over;               /* level and range of its rows */
-	bool        loss_only;
+	bool        loss_only, routing_only;
 	int64_t     scratch;
 	Val         map, contract, finish;      /* NULL: none */
 	int         weight;
@@ -147,6 +147,9 @@ Val   emit_const_array(Emit *, const Op *);     /* a constant's entries in memor
 /* share.c: a kernel's ops, types and relative numbers as text: equal text, equal code */
 void        kernel_bases(Emit *, const Op *kernel, Step *);
 const char *kernel_signature(Emit *, const Op *kernel, const Step *bases);
+
+/* routing_only.c: marks steps, when all kernels of a layer have theirs */
+void  mark_routing_only(Emit *, int nlosses);
 
 /* start.c: LLVM, before anything of it is used */
 void  llvm_start(void);

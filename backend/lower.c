@@ -278,6 +278,7 @@ static void lower_fn(Emit *e)
 	for (Op *op = e->layer->body->first; op; op = op->next)
 		if (op->kind == OP_kernel)
 			lower_kernel(e, op);
+	mark_routing_only(e, losses_of(e));
 	for (int i = 0; i < e->twins.n; i++)
 		emit_copy(e, &e->twins.at[i]);
 }

@@ -41,7 +41,7 @@ static bool time_calls(Runner *r, Calls *c, BenchRow *row)
 		if ((ms[n] = call_once(r, c)) < 0)
 			return false;
 		sum += ms[n++];
-		call_cost(r->layer.layer, c->tokens, c->expert_rows, &bytes, &flops);
+		call_cost(r->layer.layer, c->tokens, c->expert_rows, c->picks, &bytes, &flops);
 		row->bytes += bytes;
 		row->flops += flops;
 		if (sum - probed > BETWEEN_MS) {

@@ -73,8 +73,8 @@ void  draw_routing(Arena *, const moert_layer *, double skew, int64_t rows, int3
 		   float **gates);
 
 /* bench_cost.c: what a call must do at least, its experts having had these rows (those of
- * moert_args) */
-void    call_cost(const moert_layer *, int64_t tokens, const int64_t *expert_rows,
+ * moert_args) and its routing having been given or not */
+void    call_cost(const moert_layer *, int64_t tokens, const int64_t *expert_rows, bool given,
 		  double *bytes, double *flops);
 double stored_bytes(const moert_layer *);
 /* The type that most weights have. */

@@ -47,13 +47,13 @@ static const int64_t *rows_of(const moert_layer *l, int64_t end, int64_t range,
 	return NULL;
 }
 
-void call_cost(const moert_layer *l, int64_t tokens, const int64_t *expert_rows,
+void call_cost(const moert_layer *l, int64_t tokens, const int64_t *expert_rows, bool given,
 	       double *bytes, double *flops)
 {
 	*bytes = *flops = 0;
 	for (int64_t i = 0; i < l->nsteps; i++) {
 		const moert_step *st = &l->steps[i];
-		if (st->kind != MOERT_CONTRACT || st->loss_only)
+		if (st->kind != MOERT_CONTRACT || st->loss_only || (given && st->routing_only))
 			continue;
 		const moert_weight *w = &l->weights[st->weight];
 		int64_t rows = st->over == MOERT_TOKEN ? tokens : 1, touched = 1;

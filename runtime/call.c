@@ -103,7 +103,7 @@ static void set_group(moert_session *s, group g)
 
 static bool skipped(const moert_session *s, const moert_step *st)
 {
-	return st->loss_only && !s->args.losses;
+	return !s->args.losses && (st->loss_only || (st->routing_only && s->args.picks_in));
 }
 
 static int64_t now_ns(void)
@@ -132,12 +132,17 @@ static void run_phase(void *arg, int worker, uint32_t phase)
 	tell(s, worker, s->model->layer->steps[step].name);
 }
 
-static void finish_step(moert_session *s, int worker, int64_t step)
+static void give(moert_session *s, int worker, int64_t step)
 {
 	if (moert_gives(s, step)) {
 		moert_give(s, step);
 		tell(s, worker, "give");
 	}
+}
+
+static void finish_step(moert_session *s, int worker, int64_t step)
+{
+	give(s, worker, step);
 	if (s->trace_ns) {
 		int64_t begin = s->phase_ns;
 		s->phase_ns = now_ns();
@@ -158,8 +163,8 @@ static uint32_t next_phase(void *arg, int worker, uint32_t done)
 			return done + 1;
 		finish_step(s, worker, step++);
 	}
-	while (step < l->nsteps && skipped(s, &l->steps[step]))
-		step++;
+	for (; step < l->nsteps && skipped(s, &l->steps[step]); step++)
+		give(s, worker, step);
 	return step < l->nsteps ? (uint32_t)step * MOERT_PHASES : MOERT_END;
 }
 
@@ -199,8 +204,10 @@ static void run_on_pool(moert_session *s)
 
 	for (int64_t i = 0; i < l->nsteps; i++) {
 		const moert_step *st = &l->steps[i];
-		if (skipped(s, st))
+		if (skipped(s, st)) {
+			give(s, 0, i);
 			continue;
+		}
 		s->phase_ns = s->trace_ns ? now_ns() : 0;
 		int phases = moert_phases(s, st);
 		for (int p = 0; p < phases; p++) {

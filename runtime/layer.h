@@ -106,6 +106,7 @@ typedef struct {
 	int64_t            kind;
 	int64_t            over, range; /* level of its rows */
 	int64_t            loss_only;   /* needed only when losses are asked for */
+	int64_t            routing_only;        /* .. and nor when the routing is given */
 	int64_t            scratch;     /* bytes a thread */
 	/* MAP; CONTRACT with a tail: what follows on the finished rows */
 	moert_map_fn      *map;

@@ -255,6 +255,43 @@ static void test_given(void)
 	rig_free(&r);
 }
 
+/* What only finds the routing does not run where it is given, unless losses need it. */
+static void test_given_alone(void)
+{
+	moert_step own[COUNT(steps)];
+	moert_layer l = layer;
+	int32_t picks[50 * K] = {0};
+	float gates[50 * K];
+
+	memcpy(own, steps, sizeof steps);
+	own[0].routing_only = 1;
+	l.steps = own;
+	for (int i = 0; i < 50 * K; i++)
+		gates[i] = (float)i;
+	for (int pooled = 0; pooled < 2; pooled++) {
+		int n = 0;
+		Rig r = rig_new(&l, 50, 2, pooled ? &n : NULL);
+		void *outputs[1];
+		moert_args a = rig_args(&r, outputs);
+		MUST(moert_run(r.s, &a) == 0);
+		int before = router_calls;
+		CHECK(before > 0);
+		a.picks_in = picks;
+		a.gates_in = gates;
+		a.losses = NULL;
+		MUST(moert_run(r.s, &a) == 0);
+		CHECK(router_calls == before);
+		CHECK(memcmp(r.gates, gates, sizeof gates) == 0);
+		CHECK(like_plain(&r, true));
+		a.losses = r.losses;
+		MUST(moert_run(r.s, &a) == 0);
+		CHECK(router_calls > before);
+		CHECK(like_plain(&r, true));
+		rig_free(&r);
+		router_calls = 0;
+	}
+}
+
 /* The whole and its calls in turn, in one workspace that grows with either. */
 static void test_calls(void)
 {
@@ -446,6 +483,7 @@ static void test_open(void)
 SUITE("run", {"threads", test_threads}, {"many tokens", test_many},
       {"host pool", test_pool}, {"spans", test_spans}, {"batches", test_batches},
       {"sequences", test_sequences}, {"groups", test_groups}, {"given routing", test_given},
+      {"given alone", test_given_alone},
       {"strides", test_strides}, {"calls of a model's layers", test_calls},
       {"another model", test_use}, {"no tokens", test_nothing}, {"errors", test_errors},
       {"open", test_open})

@@ -44,9 +44,13 @@ static void dots(const moert_task *t, int streams, const float *a, int64_t row,
 	}
 }
 
+static _Atomic int router_calls;
+
 static void router_panel(const moert_call *call, const moert_task *t)
 {
 	float acc[COLS];
+
+	router_calls++;
 	for (int64_t r = t->row0; r < t->row1; r++) {
 		dots(t, 1, row_of(call, X, r), r, acc);
 		for (int64_t c = 0; c < COLS && t->number * COLS + c < E; c++)
