@@ -70,14 +70,17 @@ def sum_loops(asm):
 
 @test
 def accumulators_stay_in_registers():
+    """In tiles of the default shape and of another one, with widths as models have them."""
     wide = write("wide.moe", "plan wide { tile.rows = 12  tile.columns = 32  "
                  "tile.columns.gate = 16 }\n")
     for dtype in ("f32", "bf16"):
         for target in targets(""):
             plan = ["--plan", wide] if "v4" in target else []
             for options in ([], plan):
-                loops = sum_loops(moec("compile", source(dtype), "--target", target,
-                                       "--emit=asm", *options))
+                src = write("model.moe", LAYER.replace("f32", dtype).replace("37", "1024")
+                                         .replace("41", "704"))
+                loops = sum_loops(moec("compile", src, "--target", target, "--emit=asm",
+                                       *options))
                 assert len(loops) > 10, (target, len(loops))
                 for loop in loops:
                     spilt = [line for line in loop
