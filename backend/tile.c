@@ -11,10 +11,12 @@
 
 enum {
 	UNROLL = 2,             /* k-steps a loop round: 4 gave nothing more on Zen 5 */
-	AHEAD = 3072,           /* bytes that streamed panels are fetched ahead, together: 1 to
-				   16 KiB measured alike on qwen3_30b_a3b at 1, 16 and 64
-				   tokens; into L1 it is 4 to 6 % faster than into L2 on
-				   Cascade Lake, alike on Zen 5 */
+	AHEAD = 3072,           /* bytes that a streamed panel is fetched ahead: 1 to 16 KiB
+				   measured alike on qwen3_30b_a3b at 1, 16 and 64 tokens; into
+				   L1 it is 4 to 6 % faster than into L2 on Cascade Lake, alike
+				   on Zen 5 */
+	AHEAD_BESIDE = 1536,    /* .. and each of several side by side: 768 is slower by 1 to
+				   5 % at 1 token, 3072 alike */
 	LINE = 64,
 	TO_L1 = 1, TO_L2 = 2,
 };
@@ -249,7 +251,7 @@ static Val whole_rounds(Ll *l, Val steps)
 static void emit_near_rounds(Tile *t, Val steps)
 {
 	Ll *l = t->l;
-	int64_t bytes = AHEAD / t->panels;
+	int64_t bytes = t->panels > 1 ? AHEAD_BESIDE : AHEAD;
 	Val ahead = ll_i64(l, bytes / t->step_bytes);
 	Val more = LLVMBuildICmp(l->b, LLVMIntSGT, steps, ahead, "");
 	Val until = ll_select(l, more, LLVMBuildSub(l->b, steps, ahead, ""), ll_i64(l, 0));
