@@ -103,8 +103,6 @@ static void fetch_sums(Contract *c, Val call, Val task, Val row, Val height)
 	ll_end_for(l, &rows);
 }
 
-enum { MAX_BESIDE = 4 };        /* panels: 8 are no faster on Cascade Lake */
-
 /* Several tiles are never lower than half of the highest: MR + 1 rows are cut in two. */
 static int lowest_far(const Contract *c)
 {
@@ -120,7 +118,7 @@ static int64_t panels_of(const Contract *c)
  * of one panel, an entry of each row, and one to spare. */
 static int beside(const Contract *c, int rows)
 {
-	int panels = MAX_BESIDE;
+	int panels = MOERT_BESIDE;
 
 	while (panels > 1 && (panels > panels_of(c) || panels * c->vectors > MAX_TILE_VECTORS ||
 			      panels * c->vectors * rows + c->vectors + rows >= c->e->t->registers))

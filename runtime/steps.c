@@ -13,7 +13,7 @@ enum {
 	ITEMS = 4,              /* a worker and contraction, at least */
 	MAP_ITEMS = 8,          /* a worker and row map */
 	NEAR = 256 << 10,       /* bytes of rows that stay in L2 beside panels */
-	BESIDE = 4, FEW_ROWS = 3,       /* panels that so few rows of an expert pass side by side */
+	FEW_ROWS = 3,           /* of an expert, which pass panels side by side */
 	SMALL_NS = 10000, SMALL_TOKENS = 64,
 	BYTES_A_NS = 16, FLOPS_A_NS = 64,       /* of a core whose weights lie in its cache */
 };
@@ -173,9 +173,9 @@ static void contract_tile(const moert_session *s, const moert_step *st, const it
 	block b = {.row = it->row0, .rows = it->row1 - it->row0, .entries = st->k};
 
 	while (b.panel < it->panels) {
-		moert_task tasks[BESIDE];
+		moert_task tasks[MOERT_BESIDE];
 		int64_t n = 0;
-		for (; n < BESIDE && b.panel < it->panels; n++, b.panel++)
+		for (; n < MOERT_BESIDE && b.panel < it->panels; n++, b.panel++)
 			tasks[n] = task_of(s, st, it, &b, next, sink, worker);
 		st->contract(call_of(s, st), tasks, n);
 	}
@@ -265,7 +265,8 @@ static bool few_rows(const moert_session *s, const moert_step *st)
 static void contract_items(moert_session *s, const moert_step *st, int worker)
 {
 	int64_t cuts = row_cuts(s, st), n = actives(s, st) * st->panels * cuts;
-	int64_t most = cuts > 1 ? 1 : few_rows(s, st) ? MAX(BESIDE, st->together) : st->together;
+	int64_t beside = few_rows(s, st) ? MOERT_BESIDE : 1;
+	int64_t most = cuts > 1 ? 1 : MAX(beside, st->together);
 
 	for (claimed c = claim_some(s, st, n, most), d; c.from < c.to; c = d) {
 		d = claim_some(s, st, n, most);
@@ -295,7 +296,7 @@ static int64_t panels_together(const moert_session *s, const moert_step *st)
 			   st->panels / ((int64_t)ITEMS * s->workers));
 
 	if (few_rows(s, st))
-		return MAX(1, MIN(most, BESIDE));
+		return MAX(1, MIN(most, MOERT_BESIDE));
 	if (left <= NEAR || most <= 1)
 		return 1;
 	return st->together > 1 ? MIN(most, st->together) : left / n > NEAR ? 1 : most;

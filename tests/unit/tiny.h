@@ -108,7 +108,6 @@ static void down(const moert_call *call, const moert_task *t, int range, int hid
 	}
 }
 
-
 #define PANELS(name, panel)                                                              \
 	static void name(const moert_call *c, const moert_task *t, int64_t n)            \
 	{                                                                                \
