@@ -198,7 +198,7 @@ bool link_library(Arena *arena, Diag *diag, const Target *t, const char *object,
 
 	if (library) {
 		char *cc = target_is_host(t) ? "cc" : arena_printf(arena, "%s-gcc", t->triple);
-		char *argv[] = {cc, "-shared", "-s", "-o", library, (char *)object, archive,
+		char *argv[] = {cc, "-shared", "-Wl,-S", "-o", library, (char *)object, archive,
 				"-Wl,--gc-sections", "-Wl,-Bsymbolic", "-Wl,-z,relro,-z,now",
 				arena_printf(arena, "-Wl,--version-script=%s", script),
 				"-Wl,--build-id=none", "-lm", "-lpthread", NULL};

@@ -32,8 +32,12 @@ typedef struct {
 	Val  panel;                     /* at k0 */
 	Val  acc[MAX_TILE_ROWS][MAX_TILE_VECTORS];
 	Ty   vec;
-	int64_t step_bytes;             /* of the panel, a k-step */
+	int64_t step_bytes, left_bytes; /* of the panel and of a row, a k-step */
+	Val  fetched;                   /* far: where the next line to fetch is kept */
 } Tile;
+
+/* The k-steps of a round: `number` from where these offsets into rows and panel point to. */
+typedef struct { Val left, right; int number; } Steps;
 
 static Val from_list(Tile *t, size_t field, Val row)
 {
@@ -168,9 +172,8 @@ static Val right_entry(Tile *t, Val at, int j)
 	return half_of(l, pairs, j);
 }
 
-/* One k-step at byte offsets: a_at into the rows, b_at into the panel.  last_only: the
- * summed axis ends inside the step, after its first entry. */
-static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
+/* last_only: the summed axis ends inside the step, after its first entry. */
+static void emit_step(Tile *t, Steps at, bool last_only)
 {
 	Contract *c = t->c;
 	Ll *l = t->l;
@@ -178,16 +181,17 @@ static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
 	bool fma = strcmp(c->dot->how, "fma") == 0;
 	int entries = last_only || !fma ? 1 : kpack;
 	int64_t bytes = (int64_t)lanes * kpack * entry_bytes(c->bt);
-	Val panel = ll_at(l, t->panel, b_at), w[MAX_TILE_VECTORS], row[MAX_TILE_ROWS];
+	Val panel = ll_at(l, t->panel, at.right), w[MAX_TILE_VECTORS], row[MAX_TILE_ROWS];
 
+	panel = ll_at_const(l, panel, at.number * t->step_bytes);
 	for (int i = 0; i < t->rows; i++)
-		row[i] = ll_at(l, t->a[i], a_at);
+		row[i] = ll_at_const(l, ll_at(l, t->a[i], at.left), at.number * t->left_bytes);
 	for (int n = 0; n < entries * t->panels; n++) {
 		int j = n / t->panels, p = n % t->panels;
 		for (int v = 0; v < c->vectors; v++) {
-			Val at = ll_at_const(l, panel, p * contract_panel_bytes(c) + v * bytes);
-			w[v] = fma ? right_entry(t, at, j)
-				   : ll_load(l, ll_vec(l->i32, lanes), at, 4);
+			Val from = ll_at_const(l, panel, p * contract_panel_bytes(c) + v * bytes);
+			w[v] = fma ? right_entry(t, from, j)
+				   : ll_load(l, ll_vec(l->i32, lanes), from, 4);
 		}
 		for (int i = 0; i < t->rows; i++) {
 			Val a = fma ? left_entry(t, row[i], j) : left_group(t, row[i], last_only);
@@ -198,20 +202,20 @@ static void emit_step(Tile *t, Val a_at, Val b_at, bool last_only)
 }
 
 /* As many lines as a step consumes, from `ahead` on, and so in each panel. */
-static void fetch_step(Tile *t, Val step, Val ahead, int level)
+static void fetch_step(Tile *t, Steps step, Val ahead, int level)
 {
 	Ll *l = t->l;
-	Val at = ll_at(l, ahead, ll_mul(l, step, ll_i64(l, t->step_bytes)));
+	Val at = ll_at(l, ahead, step.right);
 
 	for (int p = 0; p < t->panels; p++)
 		for (int64_t line = 0; line < t->step_bytes; line += LINE)
-			ll_prefetch(l, ll_at_const(l, at, p * contract_panel_bytes(t->c) + line),
-				    level);
+			ll_prefetch(l, ll_at_const(l, at, p * contract_panel_bytes(t->c) + line +
+						   step.number * t->step_bytes), level);
 }
 
 /* far: `stride` bytes of the next panel a step, and this one's from L2 into L1 where the
  * machine does not do that well by itself; near: this panel's own lines from memory. */
-static void emit_prefetch(Tile *t, Val step, Val ahead)
+static void emit_prefetch(Tile *t, Steps step, Val ahead)
 {
 	Ll *l = t->l;
 	int l1_ahead = t->c->e->t->l1_ahead;
@@ -220,7 +224,9 @@ static void emit_prefetch(Tile *t, Val step, Val ahead)
 		fetch_step(t, step, ahead, TO_L1);
 		return;
 	}
-	ll_prefetch(l, ll_at(l, t->next, ll_mul(l, step, t->stride)), TO_L2);
+	Val line = ll_load(l, l->ptr, t->fetched, 8);
+	ll_prefetch(l, line, TO_L2);
+	ll_store(l, ll_at(l, line, t->stride), t->fetched, 8);
 	if (l1_ahead)
 		fetch_step(t, step, ll_at_const(l, t->panel, l1_ahead), TO_L1);
 }
@@ -228,16 +234,14 @@ static void emit_prefetch(Tile *t, Val step, Val ahead)
 /* k-steps first .. until-1, `unroll` a round */
 static void emit_rounds(Tile *t, Val first, Val until, int unroll, Val ahead)
 {
-	Contract *c = t->c;
 	Ll *l = t->l;
-	int64_t a_bytes = (int64_t)c->dot->kpack * entry_bytes(c->at);
 	Loop loop = ll_for(l, first, until, unroll, "k");
+	Steps at = {ll_mul(l, loop.i, ll_i64(l, t->left_bytes)),
+		    ll_mul(l, loop.i, ll_i64(l, t->step_bytes)), 0};
 
-	for (int u = 0; u < unroll; u++) {
-		Val step = ll_add(l, loop.i, ll_i64(l, u));
-		emit_prefetch(t, step, ahead);
-		Val a_at = ll_mul(l, step, ll_i64(l, a_bytes));
-		emit_step(t, a_at, ll_mul(l, step, ll_i64(l, t->step_bytes)), false);
+	for (; at.number < unroll; at.number++) {
+		emit_prefetch(t, at, ahead);
+		emit_step(t, at, false);
 	}
 	ll_end_for(l, &loop);
 }
@@ -247,7 +251,8 @@ static Val whole_rounds(Ll *l, Val steps)
 	return LLVMBuildAnd(l->b, steps, ll_i64(l, -UNROLL), "");
 }
 
-/* A streamed panel is fetched ahead; its last steps fetch the start of what comes next. */
+/* A streamed panel is fetched ahead; its last steps fetch the start of what comes next.  Both
+ * legs are one loop's code: it is most of a layer's. */
 static void emit_near_rounds(Tile *t, Val steps)
 {
 	Ll *l = t->l;
@@ -258,10 +263,20 @@ static void emit_near_rounds(Tile *t, Val steps)
 	Val middle = whole_rounds(l, until), whole = whole_rounds(l, steps);
 	Val known = LLVMBuildIsNotNull(l->b, t->next, "");
 	Val next = ll_select(l, known, t->next, t->panel);
-	Val behind = ll_mul(l, middle, ll_i64(l, -t->step_bytes));
+	Val behind = ll_at(l, next, ll_mul(l, middle, ll_i64(l, -t->step_bytes)));
+	Loop leg = ll_for(l, ll_i64(l, 0), ll_i64(l, 2), 1, "leg");
+	Val last = LLVMBuildTrunc(l->b, leg.i, l->i1, "");
 
-	emit_rounds(t, ll_i64(l, 0), middle, UNROLL, ll_at_const(l, t->panel, bytes));
-	emit_rounds(t, middle, whole, UNROLL, ll_at(l, next, behind));
+	emit_rounds(t, ll_select(l, last, middle, ll_i64(l, 0)),
+		    ll_select(l, last, whole, middle), UNROLL,
+		    ll_select(l, last, behind, ll_at_const(l, t->panel, bytes)));
+	ll_end_for(l, &leg);
+}
+
+/* Whether a block of k ever has steps beside whole rounds. */
+static bool has_single_steps(const Contract *c)
+{
+	return c->k / c->dot->kpack % UNROLL || c->kblock / c->dot->kpack % UNROLL;
 }
 
 static void emit_sum(Tile *t)
@@ -276,19 +291,23 @@ static void emit_sum(Tile *t)
 			      : ll_i64(l, c->k / kpack);
 	Val whole = whole_rounds(l, steps);
 
-	if (t->far)
+	if (t->far) {
+		t->fetched = ll_alloca(l, l->ptr, "fetched");
+		ll_store(l, t->next, t->fetched, 8);
 		emit_rounds(t, ll_i64(l, 0), whole, UNROLL, NULL);
-	else
+	} else {
 		emit_near_rounds(t, steps);
-	emit_rounds(t, whole, steps, 1, t->panel);
+	}
+	if (has_single_steps(c))
+		emit_rounds(t, whole, steps, 1, t->panel);
 	if (c->k % kpack == 0)
 		return;
 	LLVMBasicBlockRef odd = ll_block(l, "odd"), done = ll_block(l, "done");
 	ll_branch(l, t->blocks ? LLVMBuildICmp(l->b, LLVMIntEQ, k1, ll_i64(l, c->k), "")
 			       : LLVMConstInt(l->i1, 1, 0), odd, done);
 	ll_here(l, odd);
-	Val a_at = ll_mul(l, steps, ll_i64(l, kpack * entry_bytes(c->at)));
-	emit_step(t, a_at, ll_mul(l, steps, ll_i64(l, t->step_bytes)), true);
+	emit_step(t, (Steps){ll_mul(l, steps, ll_i64(l, t->left_bytes)),
+			     ll_mul(l, steps, ll_i64(l, t->step_bytes)), 0}, true);
 	ll_goto(l, done);
 }
 
@@ -347,7 +366,8 @@ static Val tile_function(Contract *c, TileShape shape, const char *name)
 		  .row = LLVMGetParam(fn, ROW), .next = LLVMGetParam(fn, NEXT),
 		  .stride = LLVMGetParam(fn, STRIDE), .view = LLVMGetParam(fn, VIEW),
 		  .list = LLVMGetParam(fn, LIST), .epilogue = LLVMGetParam(fn, EPILOGUE),
-		  .vec = ll_vec(l->f32, c->e->lanes), .step_bytes = contract_step_bytes(c)};
+		  .vec = ll_vec(l->f32, c->e->lanes), .step_bytes = contract_step_bytes(c),
+		  .left_bytes = (int64_t)c->dot->kpack * entry_bytes(c->at)};
 
 	ll_attr(l, fn, OF_FUNCTION, "noinline", 0);
 	load_rows(&t);

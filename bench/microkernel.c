@@ -95,16 +95,23 @@ static void run_layer(moert_session *s, const moert_args *args)
 	}
 }
 
-/* One panel: what one item of runtime/steps.c does. */
+/* One panel: what one item of runtime/steps.c does.  task.next: the panel behind it, whose
+ * first block is fetched while this one's last passes. */
 static void run_panel(const moert_session *s, const moert_step *st, moert_task task)
 {
 	const moert_call *call = &s->calls[st - s->model->layer->steps];
 	bool once = task.row1 - task.row0 <= st->tile_rows;
-	int64_t block = st->kblock && !once ? st->kblock : st->k;
+	int64_t block = st->kblock && !once ? st->kblock : st->k, entry = st->panel_bytes / st->k;
+	const char *next = task.next;
 
 	for (int64_t k = 0; k < st->k; k += block) {
+		bool last = k + block >= st->k;
 		task.k0 = k;
 		task.k1 = MIN(k + block, st->k);
+		if (next) {
+			task.next = last ? next : (const char *)task.panel + task.k1 * entry;
+			task.next_bytes = MIN(block, last ? st->k : st->k - task.k1) * entry;
+		}
 		st->contract(call, &task, 1);
 	}
 }
@@ -199,7 +206,6 @@ static void measure_step(Arena *a, const moert_session *s, const moert_step *st,
 	}
 	task.row1 = MIN(rows, many);
 	task.next = (const char *)task.panel + (st->panels > 1) * st->panel_bytes;
-	task.next_bytes = st->panel_bytes;
 	if (task.row1 > st->tile_rows)
 		measure_rows(s, st, task, bits);
 }

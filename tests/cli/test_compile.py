@@ -57,6 +57,16 @@ def exported_names():
 
 
 @test
+def kernels_carry_their_names():
+    """.. for profilers; the rest of the symbols is not exported."""
+    moec("compile", source(), "-o", "out.so")
+    p = subprocess.run(["nm", "out.so"], capture_output=True, text=True)
+    names = {line.split()[-1] for line in p.stdout.splitlines()}
+    assert {"gate+up", "gate+up.epilogue", "down"} <= names, sorted(names)
+    assert any(n.endswith(".near") for n in names), sorted(names)
+
+
+@test
 def the_same_source_gives_the_same_bytes():
     src = source()
     for kind in ("lib", "obj", "ir", "llvm"):
