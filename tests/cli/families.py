@@ -38,6 +38,25 @@ def matrices(at, width, hidden):
             f"{at}down_proj.weight": normal(width, hidden)}
 
 
+def small_block(at, width, hidden, experts, **more):
+    """Router, experts and more matrices under the names of Qwen's."""
+    w = {f"{at}gate.weight": normal(experts, width)}
+    for e in range(experts):
+        w.update(matrices(f"{at}experts.{e}.", width, hidden))
+    for name, size in more.items():
+        w.update(matrices(f"{at}{name}.", width, size))
+    return w
+
+
+def renamed(w, **names):
+    for a, b in names.items():
+        w = {n.replace(a, b): m for n, m in w.items()}
+    return w
+
+
+W123 = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+
+
 def routed(x, w, at, pick, gates):
     """Sum of the picked experts' outputs."""
     y = np.zeros_like(x)
@@ -45,6 +64,15 @@ def routed(x, w, at, pick, gates):
         for e, g in zip(pick[t], gates[t]):
             y[t] += g * swiglu(x[t], w, f"{at}experts.{e}.")
     return y
+
+
+def sigmoid(v):
+    return 1 / (1 + np.exp(-v))
+
+
+def gates_of(p, pick, norm, eps=0):
+    gates = np.take_along_axis(p, pick, 1)
+    return gates / (gates.sum(1, keepdims=True) + eps) if norm else gates
 
 
 def agrees(folder, layer, x, expected, near=2e-5, src=None):
@@ -113,10 +141,10 @@ def deepseek_layer(x, w, config):
             choice = best_groups(p, groups, keep, lambda g: g.max(-1), 0)
         norm = config.get("norm_topk_prob", False)
     else:
-        p = 1 / (1 + np.exp(-logits))
+        p = sigmoid(logits)
         choice = best_groups(p + w[f"{at}gate.e_score_correction_bias"], groups, keep,
                              lambda g: np.sort(g, -1)[..., -2:].sum(-1), -np.inf)
-        norm = config.get("norm_topk_prob", True)
+        norm = config.get("norm_topk_prob", config["model_type"] != "dots1")
     pick = top(choice, k)
     gates = np.take_along_axis(p, pick, 1)
     if norm:

@@ -8,8 +8,9 @@ import subprocess
 import numpy as np
 
 from cli import MOEC, main, moec, summary, test
-from families import (agrees, deepseek, deepseek_layer, imports, matrices, model, normal,
-                      routed, softmax, swiglu, tokens, top)
+from families import (W123, agrees, deepseek, deepseek_layer, gates_of, imports, matrices,
+                      model, normal, renamed, routed, sigmoid, small_block, softmax, swiglu,
+                      tokens, top)
 from tensors import as_bf16, bf16
 
 
@@ -20,13 +21,13 @@ def qwen(kind, width, hidden, experts, k, **more):
               "num_experts": experts, "num_experts_per_tok": k, "hidden_act": "silu",
               "moe_intermediate_size": hidden, "intermediate_size": hidden + 8,
               "shared_expert_intermediate_size": 2 * hidden, "dtype": "float32", **more}
-    if kind == "olmoe":
+    if kind in ("olmoe", "flex_olmo"):
         config["intermediate_size"] = hidden
     at = "model.layers.1.mlp."
     w = {f"{at}gate.weight": normal(experts, width)}
     for e in range(experts):
         w.update(matrices(f"{at}experts.{e}.", width, hidden))
-    if kind == "qwen2_moe":
+    if kind in ("qwen2_moe", "qwen3_next"):
         w.update(matrices(f"{at}shared_expert.", width, 2 * hidden))
         w[f"{at}shared_expert_gate.weight"] = normal(1, width)
     return config, w
@@ -36,19 +37,17 @@ def qwen_layer(x, w, k, norm):
     at = "model.layers.1.mlp."
     p = softmax(x @ w[f"{at}gate.weight"].astype(float).T)
     pick = top(p, k)
-    gates = np.take_along_axis(p, pick, 1)
-    if norm:
-        gates = gates / gates.sum(1, keepdims=True)
-    y = routed(x, w, at, pick, gates)
+    y = routed(x, w, at, pick, gates_of(p, pick, norm))
     shared = w.get(f"{at}shared_expert_gate.weight")
     if shared is not None:
-        y += swiglu(x, w, f"{at}shared_expert.") / (1 + np.exp(-(x @ shared.astype(float).T)))
+        y += swiglu(x, w, f"{at}shared_expert.") * sigmoid(x @ shared.astype(float).T)
     return y
 
 
 @test
 def softmax_families():
-    for kind, usual in (("qwen2_moe", False), ("qwen3_moe", False), ("olmoe", False)):
+    for kind, usual in (("qwen2_moe", False), ("qwen3_moe", False), ("olmoe", False),
+                        ("qwen3_next", True), ("flex_olmo", False)):
         for norm in (None, False, True):
             config, w = qwen(kind, 40, 24, 9, 3)
             if norm is not None:
@@ -133,12 +132,216 @@ def deepseek_v3():
     for kind, more in (("deepseek_v3", {"n_group": 4, "topk_group": 2}),
                        ("deepseek_v3", {"n_group": None, "norm_topk_prob": False}),
                        ("kimi_k2", {"n_group": 1, "topk_group": 1, "topk_method": "noaux_tc",
-                                    "scoring_func": "sigmoid", "n_shared_experts": 1})):
+                                    "scoring_func": "sigmoid", "n_shared_experts": 1}),
+                       ("deepseek_v32", {"n_group": 2, "topk_group": 1}),
+                       ("glm4_moe", {}), ("glm_moe_dsa", {"n_group": None}), ("dots1", {}),
+                       ("glm4_moe_lite", {"first_k_dense_replace": 3, "mlp_layer_types":
+                                          ["dense", "sparse", "sparse", "dense"]})):
         config, w = deepseek(kind, 40, 16, 16, **more)
         folder = model(config, w)
         x = tokens(11, 40)
         agrees(folder, 1, x, deepseek_layer(x, w, config))
         imports(folder, 1)
+
+
+# ---- others, whose tensors have names of their own
+
+SIZES = {"num_hidden_layers": 4, "hidden_size": 40, "num_experts": 9, "num_local_experts": 9,
+         "num_experts_per_tok": 3, "intermediate_size": 24, "hidden_act": "silu",
+         "dtype": "float32"}
+
+
+def logits_of(x, w, at):
+    return x @ w[f"{at}gate.weight"].astype(float).T
+
+
+@test
+def jamba():
+    at = "model.layers.3.feed_forward."
+    w = small_block(at, 40, 24, 9)
+    w.update(matrices("model.layers.2.feed_forward.", 40, 24))
+    folder = model({"model_type": "jamba", **SIZES, "expert_layer_period": 4,
+                    "expert_layer_offset": 3}, renamed(w, **{f"{at}gate": f"{at}router"}))
+    x = tokens(13, 40)
+    p = softmax(logits_of(x, w, at))
+    pick = top(p, 3)
+    agrees(folder, 3, x, routed(x, w, at, pick, gates_of(p, pick, False)))
+    agrees(folder, 2, x, swiglu(x, w, "model.layers.2.feed_forward."))
+    imports(folder, 3)
+
+
+@test
+def minimax():
+    """Text-01 is Mixtral's layer; M2 has sigmoid gates and a bias."""
+    at = "model.layers.0.block_sparse_moe."
+    w = small_block(at, 40, 24, 9)
+    bias = normal(9)
+    x = tokens(13, 40)
+    for kind, p, choice in (("minimax", softmax(logits_of(x, w, at)), 0),
+                            ("minimax_text_01", softmax(logits_of(x, w, at)), 0),
+                            ("minimax_m2", sigmoid(logits_of(x, w, at)), bias)):
+        folder = model({"model_type": kind, **SIZES, "shared_intermediate_size": 0},
+                       {**renamed(w, **W123), f"{at}e_score_correction_bias": bias}, 2)
+        pick = top(p + choice, 3)
+        agrees(folder, 0, x, routed(x, w, at, pick, gates_of(p, pick, True)))
+        imports(folder, 0)
+
+
+def near_best(logits, open, eps):
+    """Sparsemixer's pick among what is open, and its gate."""
+    m = open.max(1, keepdims=True)
+    far = (m - logits) / np.maximum(abs(logits), m) > 2 * eps
+    p = softmax(np.where(far, -np.inf, open))
+    e = p.argmax(1)[:, None]
+    return e, np.take_along_axis(p, e, 1)
+
+
+@test
+def phimoe():
+    at = "model.layers.2.block_sparse_moe."
+    w = small_block(at, 40, 24, 9)
+    x = tokens(40, 40)
+    logits = logits_of(x, w, at)
+    for eps in (None, 0.2):
+        more = {} if eps is None else {"router_jitter_noise": eps}
+        folder = model({"model_type": "phimoe", **SIZES, "num_experts_per_tok": 2, **more},
+                       renamed(w, **W123))
+        e1, g1 = near_best(logits, logits, eps or 0.01)
+        rest = logits.copy()
+        np.put_along_axis(rest, e1, -np.inf, 1)
+        e2, g2 = near_best(logits, rest, eps or 0.01)
+        agrees(folder, 2, x, routed(x, w, at, np.hstack((e1, e2)), np.hstack((g1, g2))))
+        imports(folder, 2)
+
+
+@test
+def ernie():
+    at = "model.layers.1.mlp."
+    sizes = {**SIZES, "moe_num_experts": 9, "moe_k": 3, "moe_intermediate_size": 16}
+    x = tokens(13, 40)
+    for shared in (2, 0):
+        w = small_block(at, 40, 16, 9, **({"shared_experts": 32} if shared else {}))
+        w.update(matrices("model.layers.3.mlp.", 40, 24))
+        bias = normal(1, 9)
+        folder = model({"model_type": "ernie4_5_moe", **sizes, "moe_layer_end_index": 2,
+                        "moe_num_shared_experts": shared},
+                       {**w, f"{at}moe_statics.e_score_correction_bias": bias})
+        p = softmax(logits_of(x, w, at))
+        pick = top(p + bias, 3)
+        y = routed(x, w, at, pick, gates_of(p, pick, True))
+        agrees(folder, 1, x, y + swiglu(x, w, f"{at}shared_experts.") if shared else y)
+        agrees(folder, 3, x, swiglu(x, w, "model.layers.3.mlp."))
+        imports(folder, 1)
+
+
+@test
+def lfm2():
+    at = "model.layers.2.feed_forward."
+    w = small_block(at, 40, 16, 9)
+    w.update(matrices("model.layers.1.feed_forward.", 40, 24))
+    bias = normal(9)
+    x = tokens(13, 40)
+    p = sigmoid(logits_of(x, w, at))
+    for more in ({}, {"use_expert_bias": False}, {"norm_topk_prob": False}):
+        folder = model({"model_type": "lfm2_moe", **SIZES, "moe_intermediate_size": 16,
+                        "routed_scaling_factor": 1.5, **more},
+                       {**renamed(w, **W123), f"{at}expert_bias": bias})
+        pick = top(p + bias * more.get("use_expert_bias", True), 3)
+        gates = gates_of(p, pick, more.get("norm_topk_prob", True), 1e-6)
+        agrees(folder, 2, x, routed(x, w, at, pick, 1.5 * gates))
+        agrees(folder, 1, x, swiglu(x, w, "model.layers.1.feed_forward."))
+        imports(folder, 2)
+
+
+@test
+def hunyuan():
+    """Numbers for all layers, and lists."""
+    at = "model.layers.2.mlp."
+    x = tokens(13, 40)
+    for more in ({"moe_topk": 3}, {"moe_topk": [1, 1, 3, 1], "num_experts": [4, 4, 9, 4],
+                                   "moe_intermediate_size": [8, 8, 24, 8],
+                                   "num_shared_expert": [1, 1, 2, 1]}):
+        shared = 24 * (2 if "num_shared_expert" in more else 1)
+        w = small_block(at, 40, 24, 9, shared_mlp=shared)
+        folder = model({"model_type": "hunyuan_v1_moe", **SIZES, **more},
+                       renamed(w, **{"gate.weight": "gate.wg.weight"}))
+        p = softmax(logits_of(x, w, at))
+        pick = top(p, 3)
+        y = routed(x, w, at, pick, gates_of(p, pick, True))
+        agrees(folder, 2, x, y + swiglu(x, w, f"{at}shared_mlp."))
+        imports(folder, 2)
+
+
+# ---- all experts in one tensor
+
+def stacked(w, at, part, experts):
+    return np.stack([w[f"{at}experts.{e}.{part}_proj.weight"] for e in range(experts)])
+
+
+@test
+def qwen3_5():
+    at = "model.language_model.layers.1.mlp."
+    w = small_block(at, 40, 24, 9, shared_expert=16)
+    sw = normal(1, 40)
+    disk = {n: m for n, m in w.items() if ".experts." not in n}
+    disk[f"{at}experts.gate_up_proj"] = np.concatenate(
+        [stacked(w, at, "gate", 9), stacked(w, at, "up", 9)], 1)
+    disk[f"{at}experts.down_proj"] = stacked(w, at, "down", 9)
+    disk[f"{at}shared_expert_gate.weight"] = sw
+    folder = model({"model_type": "qwen3_5_moe", "dtype": "float32", "text_config": {
+        **SIZES, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 16}}, disk, 2)
+    x = tokens(13, 40)
+    p = softmax(logits_of(x, w, at))
+    pick = top(p, 3)
+    y = routed(x, w, at, pick, gates_of(p, pick, True))
+    agrees(folder, 1, x, y + sigmoid(x @ sw.T.astype(float)) *
+           swiglu(x, w, f"{at}shared_expert."))
+    imports(folder, 1)
+
+
+@test
+def llama4():
+    """Gates scale the experts' input; every second layer of Maverick is dense."""
+    prefix = "language_model.model.layers."
+    at = f"{prefix}1.feed_forward."
+    w = small_block(at, 40, 24, 9, shared_expert=24)
+    w.update(matrices(f"{prefix}0.feed_forward.", 40, 56))
+    disk = renamed({n: m for n, m in w.items() if ".experts." not in n},
+                   **{"gate.weight": "router.weight"})
+    disk[f"{at}experts.gate_up_proj"] = np.concatenate(
+        [stacked(w, at, "gate", 9), stacked(w, at, "up", 9)], 1).transpose(0, 2, 1).copy()
+    disk[f"{at}experts.down_proj"] = stacked(w, at, "down", 9).transpose(0, 2, 1).copy()
+    x = tokens(13, 40)
+    for k in (1, 2):
+        folder = model({"model_type": "llama4", "dtype": "float32", "text_config": {
+            **SIZES, "num_experts_per_tok": k, "intermediate_size_mlp": 56,
+            "interleave_moe_layer_step": 2}}, disk)
+        logits = logits_of(x, w, at)
+        y = swiglu(x, w, f"{at}shared_expert.")
+        for t, picks in enumerate(top(logits, k)):
+            for e in picks:
+                y[t] += swiglu(x[t] * sigmoid(logits[t, e]), w, f"{at}experts.{e}.")
+        agrees(folder, 1, x, y)
+        agrees(folder, 0, x, swiglu(x, w, f"{prefix}0.feed_forward."))
+        imports(folder, 1)
+
+
+@test
+def dbrx():
+    at = "transformer.blocks.1.ffn."
+    w = small_block(at, 40, 24, 9)
+    disk = {f"{at}router.layer.weight": w[f"{at}gate.weight"],
+            f"{at}experts.mlp.w1": stacked(w, at, "gate", 9).reshape(-1, 40),
+            f"{at}experts.mlp.v1": stacked(w, at, "up", 9).reshape(-1, 40),
+            f"{at}experts.mlp.w2": stacked(w, at, "down", 9).transpose(0, 2, 1).reshape(-1, 40)}
+    folder = model({"model_type": "dbrx", "d_model": 40, "n_layers": 2, "dtype": "float32",
+                    "ffn_config": {"ffn_hidden_size": 24, "moe_num_experts": 9, "moe_top_k": 3,
+                                   "moe_normalize_expert_weights": 1}}, disk)
+    x = tokens(13, 40)
+    p = softmax(logits_of(x, w, at))
+    pick = top(p, 3)
+    agrees(folder, 1, x, routed(x, w, at, pick, gates_of(p, pick, True)))
+    imports(folder, 1)
 
 
 # ---- what is refused
@@ -164,6 +367,28 @@ REFUSED = [
     ("mixtral", {"quantization_config": {"bits": 4}}, "quantised checkpoints"),
     ("mixtral", {"hidden_act": "gelu"}, "only the activation silu"),
     ("switch_transformers", {"quantization_config": {"bits": 4}}, "quantised checkpoints"),
+    ("mixtral", {"shared_intermediate_size": 64}, "shared experts are not known"),
+    ("minimax_m2", {"scoring_func": "softmax"}, "only sigmoid gates with a bias"),
+    ("minimax_m2", {"use_routing_bias": False}, "only sigmoid gates with a bias"),
+    ("minimax_m2", {"shared_intermediate_size": 64}, "shared experts are not known"),
+    ("minimax_m2", {"hidden_act": "gelu"}, "only the activation silu"),
+    ("minimax_m2", {"quantization_config": {"quant_method": "awq"}}, "only those in fp8"),
+    ("jamba", {"hidden_act": "gelu"}, "only the activation silu"),
+    ("jamba", {"quantization_config": {"bits": 8}}, "quantised checkpoints"),
+    ("phimoe", {"num_experts_per_tok": 3}, "sparsemixer picks 2"),
+    ("phimoe", {"quantization_config": {"bits": 8}}, "quantised checkpoints"),
+    ("lfm2_moe", {"quantization_config": {"bits": 8}}, "quantised checkpoints"),
+    ("ernie4_5_moe", {"use_bias": True}, "experts with biases"),
+    ("ernie4_5_moe", {"quantization_config": {"bits": 8}}, "quantised checkpoints"),
+    ("hunyuan_v1_moe", {"moe_layer_num_skipped": 1}, "layers without experts"),
+    ("hunyuan_v1_moe", {"quantization_config": {"bits": 8}}, "quantised checkpoints"),
+    ("qwen3_5_moe", {"quantization_config": {"quant_method": "fp8"}}, "quantised checkpoints"),
+    ("llama4", {"quantization_config": {"bits": 8}}, "quantised checkpoints"),
+    ("dbrx", {"quantization_config": {"bits": 8}}, "quantised checkpoints"),
+    ("dbrx", {"ffn_config": {"moe_normalize_expert_weights": 2, "moe_num_experts": 4,
+                             "ffn_hidden_size": 8, "moe_top_k": 2}}, "divided by their sum"),
+    ("dbrx", {"ffn_config": {"moe_num_experts": 4, "ffn_hidden_size": 8, "moe_top_k": 2}},
+     "moe_normalize_expert_weights"),
 ]
 
 
@@ -176,9 +401,14 @@ def small(kind):
     if kind == "switch_transformers":
         return {"model_type": kind, "num_layers": 4, "d_model": 16, "d_ff": 24,
                 "num_experts": 4}
-    if kind == "mixtral":
-        return {"model_type": kind, "num_hidden_layers": 2, "hidden_size": 16,
-                "num_local_experts": 4, "intermediate_size": 8, "num_experts_per_tok": 2}
+    if kind == "dbrx":
+        return {"model_type": kind, "d_model": 16, "n_layers": 2, "ffn_config": {
+            "ffn_hidden_size": 8, "moe_num_experts": 4, "moe_top_k": 2,
+            "moe_normalize_expert_weights": 1}}
+    if not kind.startswith(("deepseek", "kimi")):
+        sizes = {**SIZES, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "moe_topk": 2,
+                 "shared_expert_intermediate_size": 8, "intermediate_size_mlp": 8}
+        return {"model_type": kind, **sizes, "text_config": sizes}
     return deepseek(kind, 16, 8, 8)[0]
 
 

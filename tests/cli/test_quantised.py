@@ -3,8 +3,8 @@
 import numpy as np
 
 from cli import main, moec, summary, test, write
-from families import (agrees, deepseek, deepseek_layer, imports, model, normal, rng, softmax,
-                      swiglu, tokens, top)
+from families import (W123, agrees, deepseek, deepseek_layer, gates_of, imports, model, normal,
+                      renamed, rng, routed, sigmoid, small_block, softmax, swiglu, tokens, top)
 from tensors import FP4, as_bf16, bf16, e4m3, mxfp4, save
 
 
@@ -40,6 +40,21 @@ def fp8_files():
         agrees(folder, 0, x, swiglu(x, real, "model.layers.0.mlp."))
         imports(folder, 1)
     moec("run", model({**config, "dtype": "bfloat16"}, stored), "--layer", 1, "--check")
+
+
+@test
+def fp8_of_minimax():
+    at = "model.layers.0.block_sparse_moe."
+    stored, real = fp8(small_block(at, 200, 136, 5), 128, 128)
+    bias = normal(5)
+    folder = model({"model_type": "minimax_m2", "num_hidden_layers": 1, "hidden_size": 200,
+                    "num_local_experts": 5, "intermediate_size": 136, "dtype": "float32",
+                    "num_experts_per_tok": 2, "quantization_config": {"quant_method": "fp8"}},
+                   {**renamed(stored, **W123), f"{at}e_score_correction_bias": bias})
+    x = tokens(7, 200)
+    p = sigmoid(x @ real[f"{at}gate.weight"].astype(float).T)
+    pick = top(p + bias, 2)
+    agrees(folder, 0, x, routed(x, real, at, pick, gates_of(p, pick, True)))
 
 
 @test
