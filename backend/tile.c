@@ -384,13 +384,14 @@ static Val tile_function(Contract *c, TileShape shape, const char *name)
 /* All that the code above asks of the contraction; its dot follows from the types. */
 static const char *tile_name(const Contract *c, TileShape t)
 {
+	const char *blocks = !c->kblock ? "" : has_single_steps(c) ? ".odd_blocks" : ".blocks";
 	const char *from = c->a->type.level == LV_ONCE ? "once" : c->slotted ? "slots"
 			   : c->dispatched ? "tokens" : "rows";
 	const char *beside = t.panels > 1 ? arena_printf(c->e->arena, "x%d", t.panels) : "";
 
 	return arena_printf(c->e->arena, "%s.%s.k%lld%s.%s.%dx%d%s.%s", dtype_info[c->at].name,
 			    dtype_info[c->bt].name, (long long)c->k,
-			    c->kblock ? ".blocks" : "", from, t.rows, c->vectors, beside,
+			    blocks, from, t.rows, c->vectors, beside,
 			    t.far ? "far" : "near");
 }
 

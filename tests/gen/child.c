@@ -67,6 +67,14 @@ Verdict child_verdict(int status)
 								 : VERDICT_FAILED;
 }
 
+/* A warning or a note on a program or the standard library, and the lines shown for it. */
+static bool is_remark(const char *line)
+{
+	size_t n = strcspn(line, ": \n");
+
+	return *line == ' ' || (n > 4 && strncmp(line + n - 4, ".moe:", 5) == 0);
+}
+
 const char *child_failure(Arena *a, int status, const char *log)
 {
 	Text t = text_new(a);
@@ -78,17 +86,16 @@ const char *child_failure(Arena *a, int status, const char *log)
 		return sig == SIGALRM || sig == SIGXCPU || sig == SIGKILL ? "too slow"
 									  : strsignal(sig);
 	}
-	/* warnings and notes are no failures; in "token 3, entry 4 is 5, not 6" only the
-	 * words are the same next time */
+	/* in "token 3, entry 4 is 5, not 6" only the words are the same next time */
 	const char *line = strstr(log, "error: ");
-	for (line = line ? line : log; strncmp(line, "gen.moe:", 8) == 0 || *line == ' ';) {
+	for (line = line ? line : log; is_remark(line);) {
 		const char *next = strchr(line, '\n');
 		if (!next || !next[1])
 			break;
 		line = next + 1;
 	}
 	for (; *line && *line != '\n' && t.n < 90; line++)
-		if (isdigit((unsigned char)*line))
+		if (isdigit((unsigned char)line[*line == '-']))
 			line += strspn(line, "0123456789.e+-") - 1;
 		else
 			text_addn(&t, line, 1);
