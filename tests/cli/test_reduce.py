@@ -41,12 +41,16 @@ def what_a_command_finds_worth_keeping():
     assert subprocess.run(["sh", "keep.sh", f"reduced-{seed}.moe"]).returncode == 0, out
 
 
-@test
-def a_failing_program_shrinks_by_itself():
-    """A program that claims that its tokens do not look at one another, while they do."""
+def false_program():
+    """It claims that its tokens do not look at one another, while they do."""
     _, text = long_program(r"- mean\(.*over: tokens")
     text = re.sub(r"tokens=\d+", "tokens=13", text.replace(" cross=1", ""))
-    write("false.moe", re.sub(r" seq=\S+", "", text))
+    return re.sub(r" seq=\S+", "", text)
+
+
+def shrinks(program):
+    """.. as it failed: by its bits."""
+    write("false.moe", program)
     out = moe_gen("false.moe", "--count", 0, "--keep", ".", status=1)
     assert "FAILED:  false.moe" in out and "reduced to:" in out, out
     kept = lines("reduced-false.moe")
@@ -55,6 +59,20 @@ def a_failing_program_shrinks_by_itself():
     assert way and "over: tokens" in "".join(kept), out
     again = moe_gen("reduced-false.moe", "--count", 0, "--keep", ".", status=1)
     assert way.group(0) in again, again
+    return out
+
+
+@test
+def a_failing_program_shrinks_by_itself():
+    shrinks(false_program())
+
+
+@test
+def remarks_are_no_failures():
+    """Columns that fill no whole vectors: the compiler says so before anything fails."""
+    text = re.sub(r"\[T, \d+\]", "[T, 65]", false_program())
+    out = shrinks(re.sub(r"experts (\d+) of .*", r"experts \1 of swiglu(24)", text))
+    assert "std.moe:" in out and "perf: down" in out, out
 
 
 @test
