@@ -101,7 +101,8 @@ static void run_panel(const moert_session *s, const moert_step *st, moert_task t
 {
 	const moert_call *call = &s->calls[st - s->model->layer->steps];
 	bool once = task.row1 - task.row0 <= st->tile_rows;
-	int64_t block = st->kblock && !once ? st->kblock : st->k, entry = st->panel_bytes / st->k;
+	int64_t block = st->kblock && !once ? st->kblock : st->k;
+	int64_t entry = st->width * moert_stored_bytes(s->model->layer->weights[st->weight].dtype);
 	const char *next = task.next;
 
 	for (int64_t k = 0; k < st->k; k += block) {

@@ -70,9 +70,20 @@ def sigmoid(v):
     return 1 / (1 + np.exp(-v))
 
 
+def logits_of(x, w, at):
+    return x @ w[f"{at}gate.weight"].astype(float).T
+
+
 def gates_of(p, pick, norm, eps=0):
     gates = np.take_along_axis(p, pick, 1)
     return gates / (gates.sum(1, keepdims=True) + eps) if norm else gates
+
+
+def top_routed(x, w, at, k, score=softmax, bias=0, norm=True, eps=0):
+    """Routed to the k largest of score + bias; gates are the scores."""
+    p = score(logits_of(x, w, at))
+    pick = top(p + bias, k)
+    return routed(x, w, at, pick, gates_of(p, pick, norm, eps))
 
 
 def agrees(folder, layer, x, expected, near=2e-5, src=None):
@@ -111,9 +122,7 @@ def deepseek(kind, width, hidden, experts, **more):
               "routed_scaling_factor": 2.5, **more}
     w = matrices("model.layers.0.mlp.", width, 2 * hidden + 8)
     at = "model.layers.1.mlp."
-    w[f"{at}gate.weight"] = normal(experts, width)
-    for e in range(experts):
-        w.update(matrices(f"{at}experts.{e}.", width, hidden))
+    w.update(small_block(at, width, hidden, experts))
     if config["n_shared_experts"]:
         w.update(matrices(f"{at}shared_experts.", width, config["n_shared_experts"] * hidden))
     if kind != "deepseek_v2":
@@ -132,7 +141,7 @@ def best_groups(score, groups, keep, of, fill):
 
 def deepseek_layer(x, w, config):
     at = "model.layers.1.mlp."
-    logits = x @ w[f"{at}gate.weight"].astype(float).T
+    logits = logits_of(x, w, at)
     groups, keep = config.get("n_group") or 1, config.get("topk_group") or 1
     k, scale = config["num_experts_per_tok"], config["routed_scaling_factor"]
     if config["model_type"] == "deepseek_v2":
@@ -146,9 +155,7 @@ def deepseek_layer(x, w, config):
                              lambda g: np.sort(g, -1)[..., -2:].sum(-1), -np.inf)
         norm = config.get("norm_topk_prob", config["model_type"] != "dots1")
     pick = top(choice, k)
-    gates = np.take_along_axis(p, pick, 1)
-    if norm:
-        gates = gates / gates.sum(1, keepdims=True)
+    gates = gates_of(p, pick, norm)
     if config["model_type"] != "deepseek_v2" or not norm:
         gates = gates * scale
     y = routed(x, w, at, pick, gates)

@@ -8,9 +8,9 @@ import subprocess
 import numpy as np
 
 from cli import MOEC, main, moec, summary, test
-from families import (W123, agrees, deepseek, deepseek_layer, gates_of, imports, matrices,
+from families import (W123, agrees, deepseek, deepseek_layer, imports, logits_of, matrices,
                       model, normal, renamed, routed, sigmoid, small_block, softmax, swiglu,
-                      tokens, top)
+                      tokens, top, top_routed)
 from tensors import as_bf16, bf16
 
 
@@ -24,9 +24,7 @@ def qwen(kind, width, hidden, experts, k, **more):
     if kind in ("olmoe", "flex_olmo"):
         config["intermediate_size"] = hidden
     at = "model.layers.1.mlp."
-    w = {f"{at}gate.weight": normal(experts, width)}
-    for e in range(experts):
-        w.update(matrices(f"{at}experts.{e}.", width, hidden))
+    w = small_block(at, width, hidden, experts)
     if kind in ("qwen2_moe", "qwen3_next"):
         w.update(matrices(f"{at}shared_expert.", width, 2 * hidden))
         w[f"{at}shared_expert_gate.weight"] = normal(1, width)
@@ -35,9 +33,7 @@ def qwen(kind, width, hidden, experts, k, **more):
 
 def qwen_layer(x, w, k, norm):
     at = "model.layers.1.mlp."
-    p = softmax(x @ w[f"{at}gate.weight"].astype(float).T)
-    pick = top(p, k)
-    y = routed(x, w, at, pick, gates_of(p, pick, norm))
+    y = top_routed(x, w, at, k, norm=norm)
     shared = w.get(f"{at}shared_expert_gate.weight")
     if shared is not None:
         y += swiglu(x, w, f"{at}shared_expert.") * sigmoid(x @ shared.astype(float).T)
@@ -151,10 +147,6 @@ SIZES = {"num_hidden_layers": 4, "hidden_size": 40, "num_experts": 9, "num_local
          "dtype": "float32"}
 
 
-def logits_of(x, w, at):
-    return x @ w[f"{at}gate.weight"].astype(float).T
-
-
 @test
 def jamba():
     at = "model.layers.3.feed_forward."
@@ -163,9 +155,7 @@ def jamba():
     folder = model({"model_type": "jamba", **SIZES, "expert_layer_period": 4,
                     "expert_layer_offset": 3}, renamed(w, **{f"{at}gate": f"{at}router"}))
     x = tokens(13, 40)
-    p = softmax(logits_of(x, w, at))
-    pick = top(p, 3)
-    agrees(folder, 3, x, routed(x, w, at, pick, gates_of(p, pick, False)))
+    agrees(folder, 3, x, top_routed(x, w, at, 3, norm=False))
     agrees(folder, 2, x, swiglu(x, w, "model.layers.2.feed_forward."))
     imports(folder, 3)
 
@@ -177,13 +167,10 @@ def minimax():
     w = small_block(at, 40, 24, 9)
     bias = normal(9)
     x = tokens(13, 40)
-    for kind, p, choice in (("minimax", softmax(logits_of(x, w, at)), 0),
-                            ("minimax_text_01", softmax(logits_of(x, w, at)), 0),
-                            ("minimax_m2", sigmoid(logits_of(x, w, at)), bias)):
+    for kind, *how in (("minimax",), ("minimax_text_01",), ("minimax_m2", sigmoid, bias)):
         folder = model({"model_type": kind, **SIZES, "shared_intermediate_size": 0},
                        {**renamed(w, **W123), f"{at}e_score_correction_bias": bias}, 2)
-        pick = top(p + choice, 3)
-        agrees(folder, 0, x, routed(x, w, at, pick, gates_of(p, pick, True)))
+        agrees(folder, 0, x, top_routed(x, w, at, 3, *how))
         imports(folder, 0)
 
 
@@ -226,9 +213,7 @@ def ernie():
         folder = model({"model_type": "ernie4_5_moe", **sizes, "moe_layer_end_index": 2,
                         "moe_num_shared_experts": shared},
                        {**w, f"{at}moe_statics.e_score_correction_bias": bias})
-        p = softmax(logits_of(x, w, at))
-        pick = top(p + bias, 3)
-        y = routed(x, w, at, pick, gates_of(p, pick, True))
+        y = top_routed(x, w, at, 3, bias=bias)
         agrees(folder, 1, x, y + swiglu(x, w, f"{at}shared_experts.") if shared else y)
         agrees(folder, 3, x, swiglu(x, w, "model.layers.3.mlp."))
         imports(folder, 1)
@@ -241,14 +226,13 @@ def lfm2():
     w.update(matrices("model.layers.1.feed_forward.", 40, 24))
     bias = normal(9)
     x = tokens(13, 40)
-    p = sigmoid(logits_of(x, w, at))
     for more in ({}, {"use_expert_bias": False}, {"norm_topk_prob": False}):
         folder = model({"model_type": "lfm2_moe", **SIZES, "moe_intermediate_size": 16,
                         "routed_scaling_factor": 1.5, **more},
                        {**renamed(w, **W123), f"{at}expert_bias": bias})
-        pick = top(p + bias * more.get("use_expert_bias", True), 3)
-        gates = gates_of(p, pick, more.get("norm_topk_prob", True), 1e-6)
-        agrees(folder, 2, x, routed(x, w, at, pick, 1.5 * gates))
+        y = top_routed(x, w, at, 3, sigmoid, bias * more.get("use_expert_bias", True),
+                       more.get("norm_topk_prob", True), 1e-6)
+        agrees(folder, 2, x, 1.5 * y)
         agrees(folder, 1, x, swiglu(x, w, "model.layers.1.feed_forward."))
         imports(folder, 2)
 
@@ -265,17 +249,26 @@ def hunyuan():
         w = small_block(at, 40, 24, 9, shared_mlp=shared)
         folder = model({"model_type": "hunyuan_v1_moe", **SIZES, **more},
                        renamed(w, **{"gate.weight": "gate.wg.weight"}))
-        p = softmax(logits_of(x, w, at))
-        pick = top(p, 3)
-        y = routed(x, w, at, pick, gates_of(p, pick, True))
-        agrees(folder, 2, x, y + swiglu(x, w, f"{at}shared_mlp."))
+        agrees(folder, 2, x, top_routed(x, w, at, 3) + swiglu(x, w, f"{at}shared_mlp."))
         imports(folder, 2)
 
 
 # ---- all experts in one tensor
 
-def stacked(w, at, part, experts):
-    return np.stack([w[f"{at}experts.{e}.{part}_proj.weight"] for e in range(experts)])
+def stacked(w, at, part):
+    return np.stack([w[f"{at}experts.{e}.{part}_proj.weight"] for e in range(9)])
+
+
+def fused(w, at, turn=lambda m: m):
+    """The block with all experts in two tensors, gate above up; turn: what is stored of them."""
+    gate_up = np.concatenate([stacked(w, at, "gate"), stacked(w, at, "up")], 1)
+    return {**{n: m for n, m in w.items() if ".experts." not in n},
+            f"{at}experts.gate_up_proj": turn(gate_up),
+            f"{at}experts.down_proj": turn(stacked(w, at, "down"))}
+
+
+def transposed(m):
+    return m.transpose(0, 2, 1).copy()
 
 
 @test
@@ -283,19 +276,12 @@ def qwen3_5():
     at = "model.language_model.layers.1.mlp."
     w = small_block(at, 40, 24, 9, shared_expert=16)
     sw = normal(1, 40)
-    disk = {n: m for n, m in w.items() if ".experts." not in n}
-    disk[f"{at}experts.gate_up_proj"] = np.concatenate(
-        [stacked(w, at, "gate", 9), stacked(w, at, "up", 9)], 1)
-    disk[f"{at}experts.down_proj"] = stacked(w, at, "down", 9)
-    disk[f"{at}shared_expert_gate.weight"] = sw
+    disk = {**fused(w, at), f"{at}shared_expert_gate.weight": sw}
     folder = model({"model_type": "qwen3_5_moe", "dtype": "float32", "text_config": {
         **SIZES, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 16}}, disk, 2)
     x = tokens(13, 40)
-    p = softmax(logits_of(x, w, at))
-    pick = top(p, 3)
-    y = routed(x, w, at, pick, gates_of(p, pick, True))
-    agrees(folder, 1, x, y + sigmoid(x @ sw.T.astype(float)) *
-           swiglu(x, w, f"{at}shared_expert."))
+    shared = sigmoid(x @ sw.T.astype(float)) * swiglu(x, w, f"{at}shared_expert.")
+    agrees(folder, 1, x, top_routed(x, w, at, 3) + shared)
     imports(folder, 1)
 
 
@@ -306,11 +292,7 @@ def llama4():
     at = f"{prefix}1.feed_forward."
     w = small_block(at, 40, 24, 9, shared_expert=24)
     w.update(matrices(f"{prefix}0.feed_forward.", 40, 56))
-    disk = renamed({n: m for n, m in w.items() if ".experts." not in n},
-                   **{"gate.weight": "router.weight"})
-    disk[f"{at}experts.gate_up_proj"] = np.concatenate(
-        [stacked(w, at, "gate", 9), stacked(w, at, "up", 9)], 1).transpose(0, 2, 1).copy()
-    disk[f"{at}experts.down_proj"] = stacked(w, at, "down", 9).transpose(0, 2, 1).copy()
+    disk = renamed(fused(w, at, transposed), **{"gate.weight": "router.weight"})
     x = tokens(13, 40)
     for k in (1, 2):
         folder = model({"model_type": "llama4", "dtype": "float32", "text_config": {
@@ -331,16 +313,14 @@ def dbrx():
     at = "transformer.blocks.1.ffn."
     w = small_block(at, 40, 24, 9)
     disk = {f"{at}router.layer.weight": w[f"{at}gate.weight"],
-            f"{at}experts.mlp.w1": stacked(w, at, "gate", 9).reshape(-1, 40),
-            f"{at}experts.mlp.v1": stacked(w, at, "up", 9).reshape(-1, 40),
-            f"{at}experts.mlp.w2": stacked(w, at, "down", 9).transpose(0, 2, 1).reshape(-1, 40)}
+            f"{at}experts.mlp.w1": stacked(w, at, "gate").reshape(-1, 40),
+            f"{at}experts.mlp.v1": stacked(w, at, "up").reshape(-1, 40),
+            f"{at}experts.mlp.w2": transposed(stacked(w, at, "down")).reshape(-1, 40)}
     folder = model({"model_type": "dbrx", "d_model": 40, "n_layers": 2, "dtype": "float32",
                     "ffn_config": {"ffn_hidden_size": 24, "moe_num_experts": 9, "moe_top_k": 3,
                                    "moe_normalize_expert_weights": 1}}, disk)
     x = tokens(13, 40)
-    p = softmax(logits_of(x, w, at))
-    pick = top(p, 3)
-    agrees(folder, 1, x, routed(x, w, at, pick, gates_of(p, pick, True)))
+    agrees(folder, 1, x, top_routed(x, w, at, 3))
     imports(folder, 1)
 
 
@@ -393,11 +373,6 @@ REFUSED = [
 
 
 def small(kind):
-    if kind in ("qwen2_moe", "qwen3_moe", "olmoe"):
-        return qwen(kind, 16, 8, 4, 2)[0]
-    if kind == "gpt_oss":
-        return {"model_type": kind, "num_hidden_layers": 2, "hidden_size": 16,
-                "num_local_experts": 4, "intermediate_size": 8, "num_experts_per_tok": 2}
     if kind == "switch_transformers":
         return {"model_type": kind, "num_layers": 4, "d_model": 16, "d_ff": 24,
                 "num_experts": 4}

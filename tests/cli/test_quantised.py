@@ -3,8 +3,8 @@
 import numpy as np
 
 from cli import main, moec, summary, test, write
-from families import (W123, agrees, deepseek, deepseek_layer, gates_of, imports, model, normal,
-                      renamed, rng, routed, sigmoid, small_block, softmax, swiglu, tokens, top)
+from families import (W123, agrees, deepseek, deepseek_layer, imports, model, normal, renamed,
+                      rng, sigmoid, small_block, softmax, swiglu, tokens, top, top_routed)
 from tensors import FP4, as_bf16, bf16, e4m3, mxfp4, save
 
 
@@ -52,9 +52,7 @@ def fp8_of_minimax():
                     "num_experts_per_tok": 2, "quantization_config": {"quant_method": "fp8"}},
                    {**renamed(stored, **W123), f"{at}e_score_correction_bias": bias})
     x = tokens(7, 200)
-    p = sigmoid(x @ real[f"{at}gate.weight"].astype(float).T)
-    pick = top(p + bias, 2)
-    agrees(folder, 0, x, routed(x, real, at, pick, gates_of(p, pick, True)))
+    agrees(folder, 0, x, top_routed(x, real, at, 2, sigmoid, bias))
 
 
 @test
