@@ -47,6 +47,12 @@ static Val table(Emit *e, Val *rows, int n, const char *name)
 	return constant_global(e, LLVMConstArray2(LLVMTypeOf(rows[0]), rows, (uint64_t)n), name);
 }
 
+static Val first_entry(Emit *e, const Buffer *b)
+{
+	Dtype t = b->value->type.dtype;
+	return constant_global(e, to_memory(e, emit_lanes_const(e, t, b->init, 1)), "init");
+}
+
 static Val buffers(Emit *e)
 {
 	Val *rows = NEWN(e->arena, Val, (size_t)e->bufs.n + 1);
@@ -63,6 +69,8 @@ static Val buffers(Emit *e)
 		word(&f, type_elems(t));
 		word(&f, b->given);
 		word(&f, b->writer);
+		word(&f, b->next);
+		pointer(&f, b->role == MOERT_STATE ? first_entry(e, b) : NULL);
 		rows[i] = structure(&f, sizeof(moert_buf));
 	}
 	return table(e, rows, e->bufs.n, "buffers");
@@ -142,6 +150,9 @@ static Val steps(Emit *e)
 		word(&f, s->by_sequence);
 		word(&f, s->in);
 		word(&f, s->out);
+		word(&f, s->side);
+		word(&f, s->to);
+		word(&f, s->most);
 		word(&f, s->buf_base);
 		word(&f, s->weight_base);
 		word(&f, s->range_base);

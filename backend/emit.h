@@ -14,7 +14,18 @@ typedef struct {
 	moert_role  role;
 	int64_t     given;
 	int         writer;             /* step, where it is given */
+	int         next;               /* of a state: the buffer of what it will be */
+	double      init;               /* .. and what it is at first */
 } Buffer;
+
+/* A state: what it was before the call, and what it will be. */
+typedef struct { const State *state; Value *now, *next; } Memory;
+
+/* A token value of around a region, as it is for the tokens that take part in it. */
+typedef struct { const Region *region; Value *around, *value; } Inside;
+
+/* The steps of an op of the layer itself: first .. behind-1. */
+typedef struct { Op *op; int first, behind; } Piece;
 
 /* A weight as kernels read it: a plain param, or a panel. */
 typedef struct {
@@ -37,6 +48,8 @@ typedef struct {
 	int         weight;
 	int64_t     panels, panel_bytes, width, k, kblock, rows, rblock, together;
 	int         op, by_sequence, in, out;
+	int         side, to;
+	int64_t     most;
 	int         buf_base, weight_base, range_base;
 	bool        ready;              /* its functions are an equal kernel's */
 } Step;
@@ -51,6 +64,9 @@ typedef struct {
 	const LayerCall *call;          /* NULL: not called */
 	Vec(Buffer)   bufs;
 	Vec(Twin)     twins;
+	Vec(Memory)   memories;
+	Vec(Inside)   inside;
+	Vec(Piece)    pieces;
 	Vec(Weight)   weights;
 	Vec(Step)     steps;
 	const Step   *step;             /* being emitted: numbers in code count from its bases */
@@ -160,6 +176,13 @@ uint64_t     layout_fingerprint(const Emit *);
 
 /* lower.c, entry.c, object.c, link.c */
 void  number_weights(Emit *);
+void  add_temporary(Emit *, Value *);         /* between kernels */
+void  number_region(Emit *, const Region *);       /* what its ops give */
+void  lower_region(Emit *, const Region *);      /* its steps */
+void  lower_op(Emit *, Op *);
+/* flow.c */
+void  number_states(Emit *);
+bool  lower_flow(Emit *, Op *);                  /* false: not a control op */
 Val   emit_layer(Emit *);               /* kernels; the descriptor */
 void  emit_tables(Emit *);              /* weights and ranges, which calls share */
 Val   emit_descriptor(Emit *, Val calls, int n);        /* the moert_layer constant */

@@ -53,6 +53,19 @@ static void run_of_call(Emit *e, const char *of)
 	LLVMBuildRet(l->b, ll_call(l, to, args, COUNT(args)));
 }
 
+/* NAME_forget(session, sequence) */
+static void emit_forget(Emit *e)
+{
+	Ll *l = &e->l;
+	Ty types[] = {l->ptr, l->i64};
+	const char *name = arena_printf(e->arena, "%s_forget", e->m->name);
+	Val fn = ll_function(l, name, l->none, types, COUNT(types), false);
+	Val to = runtime_function(l, "moert_forget", l->none, types, COUNT(types));
+
+	ll_call(l, to, (Val[]){LLVMGetParam(fn, 0), LLVMGetParam(fn, 1)}, COUNT(types));
+	LLVMBuildRetVoid(l->b);
+}
+
 static void emit_calls(Emit *e, Val layer)
 {
 	Ll *l = &e->l;
@@ -80,6 +93,7 @@ void emit_entries(Emit *e, Val layer)
 	forward(e, "start", l->i32, 3, NULL);
 	forward(e, "run", l->i32, 2, NULL);
 	forward(e, "reset", l->none, 1, NULL);
+	emit_forget(e);
 	forward(e, "end", l->none, 1, NULL);
 	emit_calls(e, layer);
 	const char *name = arena_printf(e->arena, "%s_layer", e->m->name);

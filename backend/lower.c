@@ -7,24 +7,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void clear_ids(const Region *r)
+static void clear_id(Op *op, void *ctx)
 {
-	for (int i = 0; i < r->nargs; i++)
-		r->args[i]->id = -1;
-	for (Op *op = r->first; op; op = op->next) {
-		for (int i = 0; i < op->nouts; i++)
-			op->outs[i]->id = -1;
-		for (int i = 0; i < op->nregions; i++)
-			clear_ids(op->regions[i]);
-	}
+	for (int i = 0; i < op->nouts; i++)
+		op->outs[i]->id = -1;
+	for (int r = 0; r < op->nregions; r++)
+		for (int i = 0; i < op->regions[r]->nargs; i++)
+			op->regions[r]->args[i]->id = -1;
+}
+
+static void clear_ids(const Region *body)
+{
+	for (int i = 0; i < body->nargs; i++)
+		body->args[i]->id = -1;
+	region_walk(body, clear_id, NULL);
 }
 
 static void add_buffer(Emit *e, Value *v, const char *name, moert_role role, int64_t given)
 {
-	Buffer b = {v, name ? name : v->name ? v->name : "", role, given, 0};
+	Buffer b = {.value = v, .name = name ? name : v->name ? v->name : "", .role = role,
+		    .given = given};
 
 	v->id = e->bufs.n;
 	vec_push(e->arena, &e->bufs, b);
+}
+
+void add_temporary(Emit *e, Value *v)
+{
+	add_buffer(e, v, NULL, MOERT_TEMP, 0);
 }
 
 static int losses_of(const Emit *e)
@@ -51,10 +61,11 @@ static bool is_contract(const Op *kernel)
 	return strcmp(attr_get_str(kernel, "kind", ""), "contract") == 0;
 }
 
-/* What a kernel yields as this value. */
-static const Value *yielded(const Value *v)
+static int64_t given_result(const Emit *e, const Value *v)
 {
-	return v->def->regions[0]->last->args[v->index];
+	if (!v->def || v->def->kind != OP_kernel || v->def->in != e->layer->body)
+		return 0;
+	return given_of(e, v->def->regions[0]->last->args[v->index]);
 }
 
 /* The runtime finds results in their order.  One that is an input, or stands there twice,
@@ -73,7 +84,21 @@ static void number_results(Emit *e)
 			vec_push(e->arena, &e->twins, ((Twin){v, to}));
 		}
 		add_buffer(e, to, name ? name : "", loss ? MOERT_LOSS : MOERT_OUTPUT,
-			   to == v ? given_of(e, yielded(v)) : 0);
+			   to == v ? given_result(e, v) : 0);
+	}
+}
+
+void number_region(Emit *e, const Region *r)
+{
+	for (Op *op = r->first; op; op = op->next) {
+		for (int i = 0; i < op->nouts; i++)
+			if (op->outs[i]->type.dtype != DT_rows && op->outs[i]->id < 0)
+				add_buffer(e, op->outs[i], NULL, MOERT_TEMP,
+					   given_result(e, op->outs[i]));
+		if (is_contract(op) && attr_get_int(op, "tail", 0))
+			for (Op *in = op->regions[0]->first; in; in = in->next)
+				if (in->kind == OP_linear)
+					add_temporary(e, in->outs[0]);
 	}
 }
 
@@ -81,21 +106,11 @@ static void number_buffers(Emit *e)
 {
 	const Region *body = e->layer->body;
 
+	number_states(e);
 	for (int i = 0; i < body->nargs; i++)
 		add_buffer(e, body->args[i], NULL, MOERT_INPUT, 0);
 	number_results(e);
-	for (Op *op = body->first; op; op = op->next) {
-		if (op->kind != OP_kernel)
-			continue;
-		for (int i = 0; i < op->nouts; i++)
-			if (op->outs[i]->type.dtype != DT_rows && op->outs[i]->id < 0)
-				add_buffer(e, op->outs[i], NULL, MOERT_TEMP,
-					   given_of(e, yielded(op->outs[i])));
-		if (is_contract(op) && attr_get_int(op, "tail", 0))
-			for (Op *in = op->regions[0]->first; in; in = in->next)
-				if (in->kind == OP_linear)
-					add_buffer(e, in->outs[0], NULL, MOERT_TEMP, 0);
-	}
+	number_region(e, body);
 }
 
 static void add_weight(Emit *e, const Op *op)
@@ -120,19 +135,16 @@ static void add_weight(Emit *e, const Op *op)
 	vec_push(e->arena, &e->weights, w);
 }
 
-static void add_weights(Emit *e, const Fn *fn)
+static void add_if_weight(Op *op, void *ctx)
 {
-	for (Op *op = fn->body->first; op; op = op->next)
-		for (int r = 0; r < op->nregions; r++)
-			for (Op *in = op->regions[r]->first; in; in = in->next)
-				if (in->kind == OP_unpack || in->kind == OP_param)
-					add_weight(e, in);
+	if (op->kind == OP_unpack || op->kind == OP_param)
+		add_weight(ctx, op);
 }
 
 void number_weights(Emit *e)
 {
 	for (int i = 0; fn_compiled(e->m, i); i++)
-		add_weights(e, fn_compiled(e->m, i));
+		region_walk(fn_compiled(e->m, i)->body, add_if_weight, e);
 }
 
 static Type level_named(const char *over)
@@ -270,14 +282,31 @@ static void emit_copy(Emit *e, const Twin *c)
 	vec_push(e->arena, &e->steps, s);
 }
 
+void lower_op(Emit *e, Op *op)
+{
+	if (op->kind == OP_kernel)
+		lower_kernel(e, op);
+	else if (!lower_flow(e, op))
+		ice("%s between kernels", op_info[op->kind].name);
+}
+
+void lower_region(Emit *e, const Region *r)
+{
+	number_region(e, r);
+	for (Op *op = r->first; op; op = op->next)
+		lower_op(e, op);
+}
+
 static void lower_fn(Emit *e)
 {
-	e->bufs.n = e->twins.n = e->steps.n = 0;
+	e->bufs.n = e->twins.n = e->steps.n = e->memories.n = e->inside.n = e->pieces.n = 0;
 	clear_ids(e->layer->body);
 	number_buffers(e);
-	for (Op *op = e->layer->body->first; op; op = op->next)
-		if (op->kind == OP_kernel)
-			lower_kernel(e, op);
+	for (Op *op = e->layer->body->first; op; op = op->next) {
+		int first = e->steps.n;
+		lower_op(e, op);
+		vec_push(e->arena, &e->pieces, ((Piece){op, first, e->steps.n}));
+	}
 	mark_routing_only(e, losses_of(e));
 	for (int i = 0; i < e->twins.n; i++)
 		emit_copy(e, &e->twins.at[i]);

@@ -90,32 +90,57 @@ bool object_write(Emit *e, const EmitOptions *o, const char *path)
 	return ok;
 }
 
-/* The op that cannot be compiled yet, or NULL. */
-static const Op *not_compiled(const Fn *layer)
+/* Rows that a region reads from around it are those of other tokens. */
+static bool reads_rows(const Region *r)
 {
-	for (const Op *op = layer->body->first; op; op = op->next)
-		if (op->kind != OP_kernel && op->kind != OP_return)
-			return op;
-	return NULL;
+	Arena *arena = arena_new();
+	int n;
+	Value **v = region_captures(arena, r, &n);
+	bool any = false;
+
+	for (int i = 0; i < n; i++)
+		any = any || v[i]->type.level == LV_ROW || v[i]->type.dtype == DT_rows;
+	arena_free(arena);
+	return any;
 }
 
-static void refuse(Diag *diag, const Op *op)
+/* What is wrong with an op between kernels, or NULL. */
+static const char *not_compiled(const Op *op)
 {
-	static const struct { OpKind kind; const char *what; } words[] = {
-		{OP_where, "an `if` that differs from token to token"},
-		{OP_repeat, "`repeat`"},
-		{OP_if, "an `if` on a value of the call"},
-		{OP_scan, "`state`"},
-		{OP_state, "`state`"},
-		{OP_next, "`state`"},
-	};
-	const char *what = op_info[op->kind].name;
+	switch (op->kind) {
+	case OP_kernel: case OP_return: case OP_yield: case OP_state: case OP_repeat: case OP_if:
+		return NULL;
+	case OP_next:
+		return op->in->op ? "a `next` in a branch" : NULL;
+	case OP_where:
+		if (op->args[0]->type.level != LV_TOKEN)
+			return "an `if` of an expert on what differs from row to row";
+		/* fall through */
+	case OP_scan:
+		for (int i = 0; i < op->nregions; i++)
+			if (reads_rows(op->regions[i]))
+				return "a branch that reads experts' rows from around it";
+		return NULL;
+	default:
+		return op_info[op->kind].name;
+	}
+}
 
-	for (size_t i = 0; i < COUNT(words); i++)
-		if (words[i].kind == op->kind)
-			what = words[i].what;
-	diag_error(diag, E_not_compiled, op->loc, "%s is not compiled to native code yet", what);
-	diag_fix(diag, "`moec run --reference` interprets it");
+static bool accepts(Diag *diag, const Region *r)
+{
+	for (const Op *op = r->first; op; op = op->next) {
+		const char *what = not_compiled(op);
+		if (what) {
+			diag_error(diag, E_not_compiled, op->loc,
+				   "%s is not compiled to native code yet", what);
+			diag_fix(diag, "`moec run --reference` interprets it");
+			return false;
+		}
+		for (int i = 0; i < op->nregions && op->kind != OP_kernel; i++)
+			if (!accepts(diag, op->regions[i]))
+				return false;
+	}
+	return true;
 }
 
 /* A host's arrays have a row a token, a row a sequence, or one for all. */
@@ -137,17 +162,12 @@ static bool has_arrays(Diag *diag, const Fn *fn)
 
 bool backend_accepts(Diag *diag, const Module *m)
 {
-	const Op *no = NULL;
 	const Fn *fn;
 
-	for (int i = 0; !no && (fn = fn_compiled(m, i)); i++) {
-		if (!has_arrays(diag, fn))
+	for (int i = 0; (fn = fn_compiled(m, i)); i++)
+		if (!has_arrays(diag, fn) || !accepts(diag, fn->body))
 			return false;
-		no = not_compiled(fn);
-	}
-	if (no)
-		refuse(diag, no);
-	return !no;
+	return true;
 }
 
 /* One target of a library's; next: the descriptor of a lesser one, or NULL. */

@@ -6,8 +6,7 @@
 
 typedef struct {
 	const Emit *e;
-	Vec(const Op *) kernels;        /* step i is kernel i */
-	bool       *needed;
+	bool       *needed;             /* piece by piece */
 } Search;
 
 /* Picks and gates may come from the host. */
@@ -18,34 +17,39 @@ static bool is_given(const Search *s, const Value *v)
 
 static void need(Search *s, const Value *v)
 {
-	for (int i = 0; i < s->kernels.n; i++)
-		if (v->def == s->kernels.at[i] && !is_given(s, v))
+	for (int i = 0; i < s->e->pieces.n; i++)
+		if (v->def == s->e->pieces.at[i].op && !is_given(s, v))
 			s->needed[i] = true;
 }
 
-/* Groups are roots: they read the picks, given or not. */
-static bool is_root(const Op *kernel)
+static void need_operands(Op *op, void *ctx)
 {
-	return strcmp(attr_get_str(kernel, "kind", ""), "group") == 0;
+	for (int i = 0; i < op->nargs; i++)
+		need(ctx, op->args[i]);
+}
+
+/* Groups read the picks, given or not; the next call reads states. */
+static bool is_root(const Op *op)
+{
+	return op->kind == OP_next || strcmp(attr_get_str(op, "kind", ""), "group") == 0;
 }
 
 void mark_routing_only(Emit *e, int nlosses)
 {
-	Search s = {.e = e};
+	Search s = {.e = e, .needed = NEWN(e->arena, bool, (size_t)e->pieces.n + 1)};
 	const Op *ret = e->layer->body->last;
 
-	for (const Op *op = e->layer->body->first; op; op = op->next)
-		if (op->kind == OP_kernel)
-			vec_push(e->arena, &s.kernels, op);
-	s.needed = NEWN(e->arena, bool, (size_t)s.kernels.n + 1);
 	for (int i = 0; i < ret->nargs - nlosses; i++)
 		need(&s, ret->args[i]);
-	for (int i = s.kernels.n - 1; i >= 0; i--) {
-		s.needed[i] = s.needed[i] || is_root(s.kernels.at[i]);
-		const Op *op = s.needed[i] ? s.kernels.at[i]->regions[0]->first : NULL;
-		for (; op; op = op->next)
-			for (int a = 0; a < op->nargs; a++)
-				need(&s, op->args[a]);
-		e->steps.at[i].routing_only = !s.needed[i];
+	for (int i = e->pieces.n - 1; i >= 0; i--) {
+		const Piece *p = &e->pieces.at[i];
+		s.needed[i] = s.needed[i] || is_root(p->op);
+		if (s.needed[i]) {
+			need_operands(p->op, &s);
+			for (int r = 0; r < p->op->nregions; r++)
+				region_walk(p->op->regions[r], need_operands, &s);
+		}
+		for (int j = p->first; j < p->behind; j++)
+			e->steps.at[j].routing_only = !s.needed[i];
 	}
 }

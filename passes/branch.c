@@ -1,27 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0
- * branch: form-kernels' first step: an `if` on a value of the call becomes straight code.
+ * branch: form-kernels' first step: an `if` that costs little becomes straight code.
  *
  *   %y = if %c { yield %a } { yield %b }    ->    %y = select %c, %a, %b
  *
- * Both sides are computed: right, since nothing there has effects, but paid for twice; a
- * performance note says so. */
+ * Both sides are computed: right, since nothing there has effects.  On a value of the call
+ * both are paid for, and a performance note says so.  Where tokens differ, only entry by
+ * entry work is done twice, which costs less than putting tokens together; anything else
+ * stays a branch that a token pays for when it takes it.  Among the rows of experts nothing
+ * can be put together yet: there, too, both sides are computed. */
 #include "kernel.h"
 
-static bool pure_region(const Region *r)
+static bool is_pure(const Op *op)
+{
+	bool drawn = op->kind == OP_uniform || op->kind == OP_normal;
+
+	return op->kind == OP_yield || drawn ||
+	       (op_info[op->kind].flags & PURE && op->nregions == 0);
+}
+
+static bool is_pure_region(const Region *r)
+{
+	for (const Op *op = r->first; op; op = op->next)
+		if (!is_pure(op))
+			return false;
+	return true;
+}
+
+/* Entry by entry and axis by axis of one token. */
+static bool is_cheap(const Region *r)
 {
 	for (const Op *op = r->first; op; op = op->next) {
-		const OpInfo *info = &op_info[op->kind];
-		bool drawn = op->kind == OP_uniform || op->kind == OP_normal;
-		if (op->kind == OP_yield || drawn)
-			continue;
-		if (op->kind == OP_if) {
-			if (!pure_region(op->regions[0]) || !pure_region(op->regions[1]))
-				return false;
-		} else if (!(info->flags & PURE) || op->nregions) {
+		const Attr *over = attr_find(op, "over");
+		Family family = op_info[op->kind].family;
+		bool own = family == FAM_SRC || family == FAM_EW || family == FAM_ROW;
+		if (op->kind != OP_yield && (!own || op->kind == OP_tokens))
 			return false;
-		}
+		if (over && over->kind == AT_WORD)
+			return false;
 	}
 	return true;
+}
+
+static bool takes_both(const Op *op)
+{
+	const Region *yes, *no;
+
+	if (op->kind != OP_if && op->kind != OP_where)
+		return false;
+	yes = op->regions[0];
+	no = op->regions[1];
+	bool each = op->kind == OP_where && op->args[0]->type.level == LV_TOKEN;
+	return is_pure_region(yes) && is_pure_region(no) &&
+	       (!each || (is_cheap(yes) && is_cheap(no)));
 }
 
 static void splice(Op *branch, Region *r)
@@ -40,9 +70,12 @@ static Value *chosen(Op *branch, int i)
 	Value *args[3] = {branch->args[0], branch->regions[0]->last->args[i],
 			  branch->regions[1]->last->args[i]};
 	Value *y = put_op(branch, OP_select, 3, args, NULL)->outs[0];
+	const Type *type = &branch->outs[i]->type;
 
-	if (branch->outs[i]->type.level == LV_TOKEN && y->type.level != LV_TOKEN)
+	if (type->level == LV_TOKEN && y->type.level != LV_TOKEN)
 		y = per_token(branch, y);
+	if (type->dtype != y->type.dtype)       /* stored: both sides are, so nothing is lost */
+		y = put1(branch, OP_cast, y, type);
 	y->name = branch->outs[i]->name;
 	return y;
 }
@@ -61,25 +94,31 @@ static void tell(const Fn *fn, PassContext *ctx, Places *told, Loc at)
 		diag_perf(ctx->diag, at, "both sides of this `if` are computed");
 }
 
-bool choose_branches(Fn *fn, PassContext *ctx)
+static bool choose_in(Region *r, PassContext *ctx, Places *told)
 {
 	bool changed = false;
-	Places told = {0};
 
-	for (Op *op = fn->body->first, *next; op; op = next) {
+	for (Op *op = r->first, *next; op; op = next) {
 		next = op->next;
-		if (op->kind != OP_if || !pure_region(op->regions[0]) ||
-		    !pure_region(op->regions[1]))
+		for (int i = 0; i < op->nregions; i++)
+			changed |= choose_in(op->regions[i], ctx, told);
+		if (!takes_both(op))
 			continue;
-		Op *before = op->prev;
-		tell(fn, ctx, &told, op->loc);
+		if (op->kind == OP_if || op->args[0]->type.level != LV_TOKEN)
+			tell(r->fn, ctx, told, op->loc);
 		splice(op, op->regions[0]);
 		splice(op, op->regions[1]);
 		for (int i = 0; i < op->nouts; i++)
-			value_replace(fn, op->outs[i], chosen(op, i));
+			value_replace(r->fn, op->outs[i], chosen(op, i));
 		op_unlink(op);
-		next = before ? before->next : fn->body->first;
 		changed = true;
 	}
 	return changed;
+}
+
+bool choose_branches(Fn *fn, PassContext *ctx)
+{
+	Places told = {0};
+
+	return choose_in(fn->body, ctx, &told);
 }

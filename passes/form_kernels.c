@@ -175,7 +175,8 @@ static void mark_losses(Module *m, Region *r, int nlosses)
 		return;
 	clear_numbers(r->fn);
 	for (Op *op = r->last; op; op = op->prev) {
-		bool needed = op->kind == OP_next || kernel_yields_routing(op);
+		bool needed = op->kind == OP_next || kernel_yields_routing(op) ||
+			      (op->nregions && op->kind != OP_kernel);
 		for (int i = 0; i < op->nouts; i++)
 			needed |= op->outs[i]->id == 1;
 		for (int i = 0; op->kind == OP_return && i < op->nargs - nlosses; i++)

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { MOST_PHASES = INT32_MAX };       /* so that no number is MOERT_END */
+
 static int64_t longest_group(const moert_session *s)
 {
 	int64_t group = s->model->layer->group, longest = 0;
@@ -76,6 +78,8 @@ static void set_group(moert_session *s, group g)
 		for (int p = 0; p < MOERT_PHASES; p++)
 			s->claims[i].next[p] = 0;
 	s->t0 = g.t0;
+	s->first = s->starts;
+	s->flow = NULL;
 	s->s0 = g.s0;
 	s->s1 = g.s1;
 	s->call = (moert_call){
@@ -101,7 +105,7 @@ static void set_group(moert_session *s, group g)
 	}
 }
 
-static bool skipped(const moert_session *s, const moert_step *st)
+bool moert_skips(const moert_session *s, const moert_step *st)
 {
 	return !s->args.losses && (st->loss_only || (st->routing_only && s->args.picks_in));
 }
@@ -125,14 +129,14 @@ static void tell(moert_session *s, int worker, const char *step)
 static void run_phase(void *arg, int worker, uint32_t phase)
 {
 	moert_session *s = arg;
-	int64_t step = phase / MOERT_PHASES;
 
 	tell(s, worker, NULL);
-	moert_phase(s, step, phase % MOERT_PHASES, worker);
-	tell(s, worker, s->model->layer->steps[step].name);
+	moert_phase(s, s->step, s->phase, worker);
+	tell(s, worker, s->model->layer->steps[s->step].name);
 }
 
-static void give(moert_session *s, int worker, int64_t step)
+/* What a step has written is replaced by what the host gives. */
+static void passed(moert_session *s, int worker, int64_t step)
 {
 	if (moert_gives(s, step)) {
 		moert_give(s, step);
@@ -142,7 +146,7 @@ static void give(moert_session *s, int worker, int64_t step)
 
 static void finish_step(moert_session *s, int worker, int64_t step)
 {
-	give(s, worker, step);
+	passed(s, worker, step);
 	if (s->trace_ns) {
 		int64_t begin = s->phase_ns;
 		s->phase_ns = now_ns();
@@ -150,7 +154,8 @@ static void finish_step(moert_session *s, int worker, int64_t step)
 	}
 }
 
-/* A step's phases, then the next step that is not skipped. */
+/* A step's phases, then the next step that is work.  Phases are numbered as they come, so
+ * that the same step again is another one. */
 static uint32_t next_phase(void *arg, int worker, uint32_t done)
 {
 	moert_session *s = arg;
@@ -158,14 +163,17 @@ static uint32_t next_phase(void *arg, int worker, uint32_t done)
 	int64_t step = 0;
 
 	if (done != MOERT_END) {
-		step = done / MOERT_PHASES;
-		if ((int)(done % MOERT_PHASES) + 1 < moert_phases(s, &l->steps[step]))
-			return done + 1;
-		finish_step(s, worker, step++);
+		const moert_step *st = &l->steps[s->step];
+		if (s->phase + 1 < moert_phases(s, st)) {
+			s->phase++;
+			return (done + 1) & MOST_PHASES;
+		}
+		finish_step(s, worker, s->step);
+		step = st->kind == MOERT_ALONG ? st->to : s->step + 1;
 	}
-	for (; step < l->nsteps && skipped(s, &l->steps[step]); step++)
-		give(s, worker, step);
-	return step < l->nsteps ? (uint32_t)step * MOERT_PHASES : MOERT_END;
+	s->phase = 0;
+	s->step = moert_flow_on(s, worker, step, passed);
+	return s->step < l->nsteps ? (done + 1) & MOST_PHASES : MOERT_END;
 }
 
 static void run_on_team(moert_session *s)
@@ -185,38 +193,24 @@ static void run_on_team(moert_session *s)
 		tell(s, w, NULL);
 }
 
-typedef struct { moert_session *s; int64_t step; int phase; } pool_work;
-
 static void pool_phase(void *arg, int worker)
 {
-	const pool_work *w = arg;
+	moert_session *s = arg;
 
-	if (w->s->span)
-		w->s->told[worker] = now_ns();
-	moert_phase(w->s, w->step, w->phase, worker);
-	tell(w->s, worker, w->s->model->layer->steps[w->step].name);
+	if (s->span)
+		s->told[worker] = now_ns();
+	moert_phase(s, s->step, s->phase, worker);
+	tell(s, worker, s->model->layer->steps[s->step].name);
 }
 
 /* The host's pool promises no two pieces at the same time: no piece waits for another. */
 static void run_on_pool(moert_session *s)
 {
-	const moert_layer *l = s->model->layer;
-
-	for (int64_t i = 0; i < l->nsteps; i++) {
-		const moert_step *st = &l->steps[i];
-		if (skipped(s, st)) {
-			give(s, 0, i);
-			continue;
-		}
-		s->phase_ns = s->trace_ns ? now_ns() : 0;
-		int phases = moert_phases(s, st);
-		for (int p = 0; p < phases; p++) {
-			pool_work w = {s, i, p};
-			s->parallel_for(s->ctx, s->workers, pool_phase, &w);
-		}
+	s->phase_ns = s->trace_ns ? now_ns() : 0;
+	for (uint32_t p = MOERT_END; (p = next_phase(s, 0, p)) != MOERT_END;) {
+		s->parallel_for(s->ctx, s->workers, pool_phase, s);
 		if (s->span)
 			s->told[0] = now_ns();
-		finish_step(s, 0, i);
 	}
 }
 
@@ -294,6 +288,7 @@ static int run_call(moert_session *s)
 	number_tokens(s);
 	bind_arrays(s);
 	groups = l->group < 0 ? run_sequences(s) : run_blocks(s, l->group);
+	moert_states_go_on(s);
 	for (int64_t i = 0; s->args.losses && i < losses; i++)
 		s->args.losses[i] = groups ? (float)(s->loss[i] / (double)groups) : 0;
 	return MOERT_OK;

@@ -288,10 +288,10 @@ static void set_segment(block *b, int64_t row)
 		b->t0 = one ? row : s->s0;
 		b->t1 = one ? row + 1 : s->s1;
 	} else if (b->in->level == MOERT_TOKEN) {
-		b->t0 = one ? MAX(0, s->starts[row] - s->t0) : 0;
+		b->t0 = 0;
 		b->t1 = s->call.tokens;
 		if (one)
-			b->t1 = MIN(b->t1, s->starts[row + 1] - s->t0);
+			moert_tokens_of(s, row, &b->t0, &b->t1);
 	}
 }
 

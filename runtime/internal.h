@@ -108,6 +108,18 @@ void moert_release(moert_model *);
 enum { MOERT_PHASES = 3 };
 typedef struct { _Alignas(64) _Atomic int64_t next[MOERT_PHASES]; } moert_claims;
 
+/* A branch or loop that is being run: the tokens that take part, by their numbers around it,
+ * where they stand, and what there was before. */
+typedef struct moert_flow {
+	int32_t       *token, *position, *sequence;
+	int64_t       *starts;          /* [nseq + 1] */
+	int64_t        round;
+	struct moert_flow *around;      /* NULL: the whole group */
+	moert_call     call_around;
+	const int64_t *first_around;
+	int64_t        t0_around;
+} moert_flow;
+
 /* The buffers of picks and gates, or -1. */
 typedef struct { int64_t picks, gates; } moert_slot;
 
@@ -141,6 +153,8 @@ struct moert_session {
 	int64_t             sink_at, sink_bytes;        /* behind scratch and acc */
 	int32_t            *position, *sequence;
 	int64_t            *starts;     /* [nseq + 1] */
+	const int64_t      *first;      /* the same of the tokens at work, counted from t0 */
+	moert_flow         *flows;      /* [nsteps] of those that need one */
 	int64_t            *counts;     /* [workers][largest range] for grouping */
 
 	moert_session     **calls_of;   /* [ncalls] of the model's layers; NULL: not yet */
@@ -148,6 +162,9 @@ struct moert_session {
 	/* this call, this group */
 	moert_args          args;
 	int64_t             nseq, t0, s0, s1;
+	int64_t             step;       /* at work, */
+	int                 phase;      /* and its phase */
+	moert_flow         *flow;       /* the innermost one, or NULL */
 	moert_slot         *slots;      /* [1 + ncalls] where routing may be given */
 	moert_call          call;
 };
@@ -169,6 +186,12 @@ int  moert_check(moert_session *);
 
 /* workspace.c: memory and views for a call of args.tokens */
 int  moert_workspace(moert_session *, int64_t group_tokens);
+int64_t moert_stride_of(const moert_buf *);     /* bytes from row to row */
+
+/* state.c: what is remembered from call to call; nseq sequences have room, 0 or an error */
+int  moert_states(moert_session *);
+void moert_states_go_on(moert_session *);       /* what was next is now */
+void moert_states_forget(moert_session *, int64_t sequence, int64_t n);
 
 /* steps.c: a step is one or more phases, of which each is done before the next */
 int  moert_phases(const moert_session *, const moert_step *);
@@ -176,6 +199,15 @@ void moert_phase(moert_session *, int64_t step, int phase, int worker);
 int64_t moert_claim(moert_session *, const moert_step *, int phase);
 void *moert_scratch(const moert_session *, int worker);
 bool  moert_is_small(const moert_session *);    /* done before another thread wakes up */
+
+/* flow.c: the first step from this one on that is work, or nsteps; told of those it passes */
+typedef void moert_passed(moert_session *, int worker, int64_t step);
+int64_t moert_flow_on(moert_session *, int worker, int64_t step, moert_passed *);
+void    moert_tokens_of(const moert_session *, int64_t sequence, int64_t *t0, int64_t *t1);
+void    moert_move_rows(const moert_session *, const moert_step *, int64_t row0, int64_t row1);
+void    moert_along(moert_session *, const moert_step *, int worker);
+const moert_call *moert_call_of(const moert_session *, const moert_step *);
+bool    moert_skips(const moert_session *, const moert_step *);
 
 /* cross.c, group.c */
 void moert_cross(moert_session *, const moert_step *, int worker);

@@ -81,6 +81,8 @@ typedef struct {
 	int64_t     given;              /* 1: picks, 2: gates, that may be given or read out;
 					   3 + 2 N, 4 + 2 N: those of call N */
 	int64_t     writer;             /* .. by which step they are written */
+	int64_t     next;               /* STATE: the buffer of what it will be */
+	const void *init;               /* .. and each entry of it at first */
 } moert_buf;
 
 /* A weight as kernels read it: plain (row-major, one stream) or panels. */
@@ -97,7 +99,24 @@ typedef struct {
 
 typedef struct { int64_t first, count; } moert_range;
 
-typedef enum { MOERT_MAP, MOERT_CONTRACT, MOERT_CROSS, MOERT_GROUP } moert_step_kind;
+/* Work, which threads share; then what only says which step comes next:
+ *
+ *   IF cond, side, to    where a value of the call is not so: to `to`, behind the region
+ *   WHERE cond, side, to  the tokens for which it is so take part, until LEAVE; none: to `to`
+ *   LEAVE
+ *   REPEAT               a loop of at most `most` rounds ..
+ *   UNTIL done, to       .. which goes back to behind the REPEAT at `to`
+ *   SCAN to              token after token of each sequence takes part, all sequences at once
+ *                        (side 1: each alone), until ..
+ *   AGAIN to             .. the SCAN at `to` has no more */
+typedef enum {
+	MOERT_MAP, MOERT_CONTRACT, MOERT_CROSS, MOERT_GROUP,
+	MOERT_MOVE,                     /* rows of one buffer to those of another */
+	MOERT_ALONG,                    /* maps and moves up to `to`, token after token */
+	MOERT_IF, MOERT_WHERE, MOERT_LEAVE, MOERT_REPEAT, MOERT_UNTIL, MOERT_SCAN, MOERT_AGAIN
+} moert_step_kind;
+/* MOVE: whether row i is, there, the row of the i-th token that takes part. */
+enum { MOERT_FROM_OUTSIDE = 1, MOERT_TO_OUTSIDE = 2 };
 typedef enum {
 	MOERT_SUM, MOERT_MEAN, MOERT_AMIN, MOERT_AMAX, MOERT_ANY, MOERT_ALL,
 	MOERT_LOGSUMEXP, MOERT_SOFTMAX, MOERT_CUMSUM, MOERT_RANK
@@ -126,6 +145,9 @@ typedef struct {
 	int64_t            rblock, together;
 	/* CROSS: in -> out; over sequences or tokens; GROUP: in = picks, range */
 	int64_t            op, by_sequence, in, out;
+	/* MOVE: in -> out, which of them is outside; a row of a sequence, or the one that there
+	 * is, goes with each token.  WHERE, IF, UNTIL: in = bool */
+	int64_t            side, to, most;
 	/* Kernels count buffers, weights and ranges from here: equal kernels of different
 	 * steps are one.  The call that they are handed is shifted accordingly. */
 	int64_t            buf_base, weight_base, range_base;

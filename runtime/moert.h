@@ -126,6 +126,8 @@ int     moert_run(moert_session *, const moert_args *);
 int     moert_run_call(moert_session *, const char *of, int64_t number,
 		       const moert_args *);
 void    moert_reset(moert_session *);                   /* forget all states; or NULL */
+/* Those of one sequence, by its place in calls; one that was never there has none. */
+void    moert_forget(moert_session *, int64_t sequence);
 /* Goes on with another model of the same layer, that is with other weights; states stay. */
 int     moert_use(moert_session *, moert_model *);
 void    moert_end(moert_session *);                     /* NULL is allowed */

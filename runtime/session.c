@@ -45,6 +45,44 @@ static bool cross_ok(const moert_layer *l, const moert_step *st)
 	       moert_entry_bytes(in->dtype) == 4 && moert_entry_bytes(out->dtype) == 4;
 }
 
+static bool move_ok(const moert_layer *l, const moert_step *st)
+{
+	if (!buf_ok(l, st->in) || !buf_ok(l, st->out) || !level_ok(l, st->over, st->range))
+		return false;
+	const moert_buf *in = &l->bufs[st->in], *out = &l->bufs[st->out];
+	return in->elems == out->elems &&
+	       moert_entry_bytes(in->dtype) == moert_entry_bytes(out->dtype);
+}
+
+static bool is_bool(const moert_layer *l, int64_t buf, int64_t level)
+{
+	return buf_ok(l, buf) && l->bufs[buf].level == level && l->bufs[buf].dtype == MT_bool;
+}
+
+/* The other end of a branch or loop. */
+static bool end_ok(const moert_layer *l, const moert_step *st, int64_t kind)
+{
+	int64_t at = st - l->steps;
+
+	if (kind == MOERT_REPEAT || kind == MOERT_SCAN)
+		return st->to >= 0 && st->to < at && l->steps[st->to].kind == kind;
+	return st->to > at && st->to <= l->nsteps && (!kind || l->steps[st->to - 1].kind == kind);
+}
+
+static bool flow_ok(const moert_layer *l, const moert_step *st)
+{
+	switch (st->kind) {
+	case MOERT_ALONG:  return end_ok(l, st, 0);
+	case MOERT_IF:     return is_bool(l, st->in, MOERT_ONCE) && end_ok(l, st, 0);
+	case MOERT_WHERE:  return is_bool(l, st->in, MOERT_TOKEN) && end_ok(l, st, MOERT_LEAVE);
+	case MOERT_REPEAT: return st->most > 0;
+	case MOERT_UNTIL:  return is_bool(l, st->in, MOERT_ONCE) && end_ok(l, st, MOERT_REPEAT);
+	case MOERT_SCAN:   return end_ok(l, st, MOERT_AGAIN);
+	case MOERT_AGAIN:  return end_ok(l, st, MOERT_SCAN);
+	}
+	return st->kind == MOERT_LEAVE;
+}
+
 static bool step_ok(const moert_layer *l, const moert_step *st)
 {
 	if (st->scratch < 0 || st->buf_base < 0 || st->buf_base > l->nbufs ||
@@ -60,8 +98,15 @@ static bool step_ok(const moert_layer *l, const moert_step *st)
 		return buf_ok(l, st->in) && st->range >= 0 && st->range < l->nranges &&
 		       l->bufs[st->in].level == MOERT_TOKEN &&
 		       moert_entry_bytes(l->bufs[st->in].dtype) == 4;
+	case MOERT_MOVE:     return move_ok(l, st);
 	}
-	return false;
+	return flow_ok(l, st);
+}
+
+static bool state_ok(const moert_layer *l, const moert_buf *b)
+{
+	return b->init && buf_ok(l, b->next) && (b->level == MOERT_SEQ || b->level == MOERT_ONCE) &&
+	       l->bufs[b->next].level == b->level && l->bufs[b->next].elems == b->elems;
 }
 
 static bool layer_ok(const moert_layer *l)
@@ -71,7 +116,7 @@ static bool layer_ok(const moert_layer *l)
 		int64_t bytes;
 		if (!level_ok(l, b->level, b->range) || !moert_entry_bytes(b->dtype) ||
 		    !moert_mul(b->elems, 2 * moert_entry_bytes(b->dtype) + 128, &bytes) ||
-		    bytes > INT32_MAX * (int64_t)64)
+		    bytes > INT32_MAX * (int64_t)64 || (b->role == MOERT_STATE && !state_ok(l, b)))
 			return false;
 	}
 	for (int64_t i = 0; i < l->nsteps; i++)
@@ -97,13 +142,14 @@ static bool make_session(moert_session *s)
 	s->loss = table(l->nbufs, sizeof *s->loss);
 	s->claims = aligned_alloc(64, ((size_t)l->nsteps + 1) * sizeof *s->claims);
 	s->calls = table(l->nsteps, sizeof *s->calls);
+	s->flows = table(l->nsteps, sizeof *s->flows);
 	if (s->model->trace)
 		s->trace_ns = table(l->nsteps, sizeof *s->trace_ns);
 	s->calls_of = table(l->ncalls, sizeof *s->calls_of);
 	s->told = table(s->workers, sizeof *s->told);
 	return moert_slots(s) && s->calls_of && s->told && s->state && s->state_rows && s->base &&
 	       s->view && s->rows && s->loss &&
-	       s->claims && s->calls && (s->trace_ns || !s->model->trace);
+	       s->claims && s->calls && s->flows && (s->trace_ns || !s->model->trace);
 }
 
 int moert_start(moert_model *m, const moert_session_options *options, moert_session **out)
@@ -168,6 +214,7 @@ static void free_session(moert_session *s)
 	free(s->loss);
 	free(s->claims);
 	free(s->calls);
+	free(s->flows);
 	free(s->calls_of);
 	free(s->told);
 	free(s->slots);
@@ -205,12 +252,17 @@ void moert_reset(moert_session *s)
 		return;
 	const moert_layer *l = s->model->layer;
 	for (int64_t i = 0; i < l->ncalls; i++)
-		if (s->calls_of[i])
-			moert_reset(s->calls_of[i]);
-	for (int64_t i = 0; i < l->nbufs; i++)
-		if (s->state[i])
-			memset(s->state[i], 0,
-			       (size_t)(s->state_rows[i] * s->base[i].stride));
+		moert_reset(s->calls_of[i]);
+	moert_states_forget(s, 0, INT64_MAX);
+}
+
+void moert_forget(moert_session *s, int64_t sequence)
+{
+	if (!s || sequence < 0)
+		return;
+	for (int64_t i = 0; i < s->model->layer->ncalls; i++)
+		moert_forget(s->calls_of[i], sequence);
+	moert_states_forget(s, sequence, 1);
 }
 
 int moert_use(moert_session *s, moert_model *m)

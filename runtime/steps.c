@@ -79,7 +79,7 @@ static claimed claim_some(moert_session *s, const moert_step *st, int64_t n, int
 	return (claimed){MIN(from, n), MIN(from + some, n)};
 }
 
-static const moert_call *call_of(const moert_session *s, const moert_step *st)
+const moert_call *moert_call_of(const moert_session *s, const moert_step *st)
 {
 	return &s->calls[st - s->model->layer->steps];
 }
@@ -177,7 +177,7 @@ static void contract_tile(const moert_session *s, const moert_step *st, const it
 		int64_t n = 0;
 		for (; n < MOERT_BESIDE && b.panel < it->panels; n++, b.panel++)
 			tasks[n] = task_of(s, st, it, &b, next, sink, worker);
-		st->contract(call_of(s, st), tasks, n);
+		st->contract(moert_call_of(s, st), tasks, n);
 	}
 }
 
@@ -194,7 +194,7 @@ static void contract_blocks(const moert_session *s, const moert_step *st, const 
 		for (b.k = 0; b.k < st->k; b.k += b.entries)
 			for (b.panel = 0; b.panel < it->panels; b.panel++) {
 				moert_task task = task_of(s, st, it, &b, next, sink, worker);
-				st->contract(call_of(s, st), &task, 1);
+				st->contract(moert_call_of(s, st), &task, 1);
 			}
 }
 
@@ -324,7 +324,7 @@ static void combine_items(moert_session *s, const moert_step *st, int worker)
 			contract(s, st, &it, next, sink, worker);
 		}
 		for (int64_t p = 0; p < panels; p++)
-			st->finish(call_of(s, st), sink.at + p * sums, c.from + p, 0, tokens);
+			st->finish(moert_call_of(s, st), sink.at + p * sums, c.from + p, 0, tokens);
 	}
 }
 
@@ -361,7 +361,7 @@ static void tail_items(moert_session *s, const moert_step *st, int worker)
 			contract(s, st, &it, item_of(s, st, 0, then, 1).panel, (sinks){NULL, 0},
 				 worker);
 		}
-		st->map(call_of(s, st), r, MIN(r + rows, row1), moert_scratch(s, worker));
+		st->map(moert_call_of(s, st), r, MIN(r + rows, row1), moert_scratch(s, worker));
 	}
 }
 
@@ -377,7 +377,11 @@ static void map_items(moert_session *s, const moert_step *st, int phase, int wor
 		int64_t r = row0 + moert_claim(s, st, phase) * rows;
 		if (r >= row1)
 			return;
-		st->map(call_of(s, st), r, MIN(r + rows, row1), moert_scratch(s, worker));
+		if (st->kind == MOERT_MOVE)
+			moert_move_rows(s, st, r, MIN(r + rows, row1));
+		else
+			st->map(moert_call_of(s, st), r, MIN(r + rows, row1),
+				moert_scratch(s, worker));
 	}
 }
 
@@ -418,7 +422,9 @@ void moert_phase(moert_session *s, int64_t step, int phase, int worker)
 	const moert_step *st = &s->model->layer->steps[step];
 
 	switch (st->kind) {
-	case MOERT_MAP:   map_items(s, st, 0, worker); return;
+	case MOERT_MAP:
+	case MOERT_MOVE:  map_items(s, st, 0, worker); return;
+	case MOERT_ALONG: moert_along(s, st, worker); return;
 	case MOERT_CROSS: moert_cross(s, st, worker); return;
 	case MOERT_GROUP: moert_group(s, st, phase); return;
 	}

@@ -27,7 +27,7 @@ static void *carve(carver *c, int64_t rows, int64_t row_bytes, int64_t align)
 
 /* Rows in whole cache lines; a stride that is a large power of two would put the rows of
  * a tile into the same cache sets, so it gets one line more. */
-static int64_t stride_of(const moert_buf *b)
+int64_t moert_stride_of(const moert_buf *b)
 {
 	int64_t bytes = b->elems * moert_entry_bytes(b->dtype);
 
@@ -131,6 +131,21 @@ static void carve_scratch(moert_session *s, carver *c, int64_t tokens)
 	s->scratch = carve(c, s->workers, s->scratch_bytes, PAGE);
 }
 
+static void carve_flows(moert_session *s, carver *c, int64_t tokens)
+{
+	const moert_layer *l = s->model->layer;
+
+	for (int64_t i = 0; i < l->nsteps; i++) {
+		moert_flow *f = &s->flows[i];
+		if (l->steps[i].kind != MOERT_WHERE && l->steps[i].kind != MOERT_SCAN)
+			continue;
+		f->token = carve(c, tokens, sizeof(int32_t), LINE);
+		f->position = carve(c, tokens, sizeof(int32_t), LINE);
+		f->sequence = carve(c, tokens, sizeof(int32_t), LINE);
+		f->starts = carve(c, s->nseq + 1, sizeof(int64_t), LINE);
+	}
+}
+
 static void carve_all(moert_session *s, carver *c, int64_t tokens)
 {
 	const moert_layer *l = s->model->layer;
@@ -139,47 +154,18 @@ static void carve_all(moert_session *s, carver *c, int64_t tokens)
 	s->sequence = carve(c, s->args.tokens, sizeof(int32_t), LINE);
 	s->starts = carve(c, s->nseq + 1, sizeof(int64_t), LINE);
 	carve_rows(s, c, tokens);
+	carve_flows(s, c, tokens);
 	carve_scratch(s, c, tokens);
 	for (int64_t i = 0; i < l->nbufs; i++) {
 		const moert_buf *b = &l->bufs[i];
 		bool whole = b->role == MOERT_OUTPUT;   /* all tokens, not a group's */
-		int64_t rows = 0, stride = stride_of(b);
+		int64_t rows = 0, stride = moert_stride_of(b);
 		if (b->role == MOERT_INPUT || b->role == MOERT_STATE)
 			continue;
 		if (!most_rows(s, b, whole ? s->args.tokens : tokens, &rows))
 			c->failed = true;
 		s->base[i] = (moert_view){carve(c, rows, stride, LINE), stride};
 	}
-}
-
-/* States live as long as the session: more sequences mean more rows, zeroed. */
-static int grow_states(moert_session *s)
-{
-	const moert_layer *l = s->model->layer;
-
-	for (int64_t i = 0; i < l->nbufs; i++) {
-		const moert_buf *b = &l->bufs[i];
-		int64_t rows = 0, bytes, stride = stride_of(b);
-		if (b->role != MOERT_STATE)
-			continue;
-		if (!most_rows(s, b, 0, &rows) || !moert_mul(rows, stride, &bytes))
-			return MOERT_MEMORY;
-		if (rows > s->state_rows[i]) {
-			size_t size = (size_t)((bytes + LINE - 1) & -LINE);
-			char *p = aligned_alloc(LINE, size);
-			if (!p)
-				return MOERT_MEMORY;
-			size_t old = (size_t)(s->state_rows[i] * stride);
-			if (old)
-				memcpy(p, s->state[i], old);
-			memset(p + old, 0, (size_t)bytes - old);
-			free(s->state[i]);
-			s->state[i] = p;
-			s->state_rows[i] = rows;
-		}
-		s->base[i] = (moert_view){s->state[i], stride};
-	}
-	return MOERT_OK;
 }
 
 int moert_workspace(moert_session *s, int64_t group_tokens)
@@ -200,5 +186,5 @@ int moert_workspace(moert_session *s, int64_t group_tokens)
 	}
 	c = (carver){.base = s->work};
 	carve_all(s, &c, group_tokens);
-	return grow_states(s);
+	return moert_states(s);
 }

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# state: layers that remember, interpreted, against NumPy token by token.
+# state: layers that remember, compiled and interpreted, against NumPy token by token; and what
+# a host feeds token by token, in pieces, or beside other sequences: the same bits.
+import ctypes
 import os
+import subprocess
 
 import numpy as np
 
@@ -9,6 +12,23 @@ from tensors import save
 
 PROGRAM = os.path.join(ROOT, "tests/programs/11_sticky.moe")
 TOKENS, WIDTH, EXPERTS, HIDDEN = 37, 64, 8, 32
+
+
+MEMORY = """layer memory {
+  input   x: f32[T, 64]
+  experts 8 of swiglu(32)
+  route   softmax_topk(2, norm: false)
+  state   last: f32[width] per sequence
+  y       = weight @ experts(pick, x + last)
+  next    last = y
+  output  y
+}
+"""
+
+
+def sh(*command):
+    p = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert p.returncode == 0, f"{command}: status {p.returncode}\n{p.stdout}{p.stderr}"
 
 
 def softmax(v):
@@ -66,11 +86,15 @@ def given():
     return x.astype(float), w, save("w.safetensors", w)
 
 
+WAYS = ([], ["--reference"], ["--threads", "1"])       # compiled for two threads, if there are
+
+
 def against_numpy(layer, policy):
     x, w, path = given()
-    moec("run", PROGRAM, "--layer", layer, "--weights", path, "--input", "x.npy",
-         "--output", "y.npy", "--reference")
-    assert np.allclose(np.load("y.npy"), expected(policy, x, w), rtol=1e-5, atol=1e-6)
+    for how in WAYS:
+        moec("run", PROGRAM, "--layer", layer, "--weights", path, "--input", "x.npy",
+             "--output", "y.npy", *how)
+        assert np.allclose(np.load("y.npy"), expected(policy, x, w), rtol=1e-5, atol=1e-6), how
 
 
 @test
@@ -86,23 +110,70 @@ def picks_that_stay_while_they_are_good():
 @test
 def experts_that_read_their_last_result():
     x, w, path = given()
-    src = write("layer.moe", """layer again {
-  input   x: f32[T, 64]
-  experts 8 of swiglu(32)
-  route   softmax_topk(2, norm: false)
-  state   last: f32[width] per sequence
-  y       = weight @ experts(pick, x + last)
-  next    last = y
-  output  y
-}
-""")
-    moec("run", src, "--weights", path, "--input", "x.npy", "--output", "y.npy", "--reference")
+    src = write("layer.moe", MEMORY)
     y, rows = np.zeros(WIDTH), []
     for row in x:
         p = softmax(w["router"] @ row)
         y = sum(p[e] * swiglu(row + y, w, e) for e in top(p, 2))
         rows.append(y)
-    assert np.allclose(np.load("y.npy"), rows, rtol=1e-5, atol=1e-6)
+    for how in WAYS:
+        moec("run", src, "--weights", path, "--input", "x.npy", "--output", "y.npy", *how)
+        assert np.allclose(np.load("y.npy"), rows, rtol=1e-5, atol=1e-6), how
+
+
+@test
+def sequences_in_pieces():
+    x, _, path = given()
+    src = write("layer.moe", MEMORY)
+    moec("compile", src, "-o", "memory.so")
+    moec("compile", src, "--emit=header", "-o", "memory.h")
+    moec("pack", src, "--weights", path, "-o", "memory.moew")
+    sh("cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-I.",
+       os.path.join(ROOT, "tests/cli/states.c"), "./memory.so", "-o", "host")
+    x.astype(np.float32).tofile("x.bin")
+    sh("./host", "x.bin", "memory.moew", "y.bin")
+    moec("run", src, "--weights", path, "--input", "x.npy", "--output", "y.npy")
+    assert np.array_equal(np.fromfile("y.bin", np.float32).reshape(x.shape), np.load("y.npy"))
+
+
+class Args(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_size_t), ("x", ctypes.c_void_p), ("tokens", ctypes.c_int64),
+                ("y", ctypes.c_void_p)]
+
+
+def calls(name, xs):
+    """A session's calls, one behind the other."""
+    lib, model, session, ys = ctypes.CDLL(f"./{name}.so"), ctypes.c_void_p(), ctypes.c_void_p(), []
+    assert lib[f"{name}_open"](f"{name}.moew".encode(), None, ctypes.byref(model)) == 0
+    assert lib[f"{name}_start"](model, None, ctypes.byref(session)) == 0
+    for x in xs:
+        y = np.zeros_like(x)
+        args = Args(ctypes.sizeof(Args), x.ctypes.data, len(x), y.ctypes.data)
+        assert lib[f"{name}_run"](session, ctypes.byref(args)) == 0
+        ys.append(y)
+    lib[f"{name}_end"](session)
+    lib[f"{name}_close"](model)
+    return ys
+
+
+@test
+def memory_of_a_call():
+    src = write("layer.moe", """layer counts {
+  input   x: f32[T, 64]
+  experts 8 of swiglu(32)
+  route   softmax_topk(2)
+  state   load: f32[experts] = 0.25 per call
+  next    load = load + 2 * sum(mask(pick), over: tokens)
+  output  x + sum(load)
+}
+""")
+    moec("compile", src, "-o", "counts.so")
+    moec("pack", src, "-o", "counts.moew")
+    assert "within the bound" in moec("run", src, "--check")
+    total = 8 * 0.25
+    for x, y in zip(xs := [np.ones((n, 64), np.float32) for n in (3, 1, 0, 70)], calls("counts", xs)):
+        assert np.array_equal(y, x + np.float32(total)), total
+        total += 2 * 2 * len(x)
 
 
 @test
@@ -111,16 +182,15 @@ def results_that_are_kept():
     x = rng.standard_normal((6, 1024)).astype(np.float32)
     x[2] = x[1] + 0.001 * rng.standard_normal(1024)
     x[5] = x[4]
-    np.save("x.npy", x)
-    moec("run", PROGRAM, "--layer", "lazy", "--input", "x.npy", "--output", "y.npy",
-         "--reference")
-    y = np.load("y.npy")
-    same = [i for i in range(1, 6) if np.array_equal(y[i], y[i - 1])]
-    assert same == [2, 5] and np.abs(y).max() > 0, same
-    np.save("x.npy", x[:2])
-    moec("run", PROGRAM, "--layer", "lazy", "--input", "x.npy", "--output", "part.npy",
-         "--reference")
-    assert np.array_equal(np.load("part.npy"), y[:2]), "later tokens change nothing"
+    for how in WAYS:
+        np.save("x.npy", x)
+        moec("run", PROGRAM, "--layer", "lazy", "--input", "x.npy", "--output", "y.npy", *how)
+        y = np.load("y.npy")
+        same = [i for i in range(1, 6) if np.array_equal(y[i], y[i - 1])]
+        assert same == [2, 5] and np.abs(y).max() > 0, (how, same)
+        np.save("x.npy", x[:2])
+        moec("run", PROGRAM, "--layer", "lazy", "--input", "x.npy", "--output", "part.npy", *how)
+        assert np.array_equal(np.load("part.npy"), y[:2]), "later tokens change nothing"
 
 
 main()

@@ -1,5 +1,5 @@
 // libs: moert pthread
-// layers: dense turns groups stack
+// layers: dense turns groups stack remembers
 /* SPDX-License-Identifier: Apache-2.0
  * fuzz_run: the calls of the runtime's interface in any order, with odd arguments, on
  * compiled layers and a model.  Each call returns 0 or an error of the list; whatever came
@@ -13,8 +13,9 @@ const moert_layer *dense_layer(void);
 const moert_layer *turns_layer(void);
 const moert_layer *groups_layer(void);
 const moert_layer *stack_layer(void);
+const moert_layer *remembers_layer(void);
 
-enum { LAYERS = 4, SLOTS = 3 };
+enum { LAYERS = 5, SLOTS = 3 };
 
 typedef struct {
 	moert_model   *model[SLOTS];
@@ -56,12 +57,13 @@ static size_t plain_bytes(int layer)
 	return (size_t)(4 * row_bytes(buffer(all.layer[layer], MOERT_OUTPUT, 0)));
 }
 
-/* The bits that they gave the first time. */
+/* The bits that they gave the first time, once nothing is remembered. */
 static void plain_run(moert_session *s, int layer, bool first)
 {
 	Call c;
 
 	plain_call(layer, &c);
+	moert_reset(s);
 	int error = moert_run(s, &c.a);
 	HOLDS(error == 0, "a plain call: %s\n", moert_error(error));
 	if (first)
@@ -110,11 +112,13 @@ static void *run_beside(void *beside)
 	return NULL;
 }
 
-/* Two plain calls at once; in the same session the second may find it busy. */
+/* Two plain calls at once; in the same session the second may find it busy, or, where it comes
+ * later, that something is remembered. */
 static void together(const Held *st, int one, int other)
 {
 	moert_session *s[] = {st->session[one], st->session[other]};
 	Beside r[2];
+	bool alike[2];
 	pthread_t thread;
 	Call c;
 
@@ -122,6 +126,8 @@ static void together(const Held *st, int one, int other)
 		return;
 	plain_call(st->of[one], &c);
 	c.a.outputs = NULL;
+	for (int i = 0; i < 2; i++)
+		moert_reset(s[i]);
 	for (int i = 0; i < 2; i++)
 		r[i] = (Beside){.s = s[i], .a = c.a};
 	r[1].a.y = array(A_OUT, (int64_t)plain_bytes(st->of[one]), 0);
@@ -131,10 +137,11 @@ static void together(const Held *st, int one, int other)
 	for (int i = 0; i < 2; i++) {
 		bool busy = s[0] == s[1] && r[i].error == MOERT_BUSY && !r[!i].error;
 		HOLDS(busy || r[i].error == 0, "beside another: %d\n", r[i].error);
-		HOLDS(busy || !memcmp(all.plain[st->of[one]], r[i].a.y,
-				      plain_bytes(st->of[one])),
-		      "other bits beside another call\n");
+		alike[i] = !busy && !memcmp(all.plain[st->of[one]], r[i].a.y,
+					    plain_bytes(st->of[one]));
 	}
+	HOLDS(s[0] == s[1] ? alike[0] || alike[1] : alike[0] && alike[1],
+	      "other bits beside another call\n");
 }
 
 static void odd_open(Bytes *b, Held *st, int slot)
@@ -207,7 +214,10 @@ static void one_call(Bytes *b, Held *st)
 		st->model[model] = NULL;
 		break;
 	case 4:
-		moert_reset(s);
+		if (what < 128)
+			moert_reset(s);
+		else
+			moert_forget(s, odd(b));
 		break;
 	case 5:
 		is_listed(moert_use(s, m));
@@ -235,6 +245,7 @@ static void prepare(void)
 	all.layer[1] = turns_layer();
 	all.layer[2] = groups_layer();
 	all.layer[3] = stack_layer();
+	all.layer[4] = remembers_layer();
 	make_arrays();
 	snprintf(all.path, sizeof all.path, "/tmp/moec-fuzz-%ld.moew", (long)getpid());
 	HOLDS(moert_pack(all.layer, LAYERS, natural, NULL, all.path, NULL) == 0, "no file\n");

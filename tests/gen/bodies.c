@@ -141,9 +141,40 @@ static int block_step(Policy *p)
 	return v;
 }
 
+/* What a sequence remembers; one of a program, so that no `next` waits for later tokens. */
+static int memory_step(Policy *p)
+{
+	static const struct { const char *form; bool cross; } forms[] = {
+		{"  state ~: f32[experts] per sequence\n  $ = $ + 0.3 * ~\n"
+		 "  next ~ = 0.5 * $\n", false},
+		{"  state ~: f32[experts] = 0.2 per sequence\n"
+		 "  if max($) > max(~) { $ = 0.5 * linear(x, experts, \"~.w\") }\n"
+		 "  next ~ = $\n", false},
+		{"  state ~: index[1] per sequence\n  $ = where(mask(~), # + 0.1, $)\n"
+		 "  next ~ = top(1, $)\n", false},
+		{"  state ~: i32 = 2 per sequence\n  $ = where(range(experts) < ~, $ + 0.2, $)\n"
+		 "  next ~ = ~ + 1\n", false},
+		{"  state ~: f32[experts] per sequence\n"
+		 "  $ = $ + linear(~, experts, \"~.w\")\n  next ~ = tanh($)\n", false},
+		{"  state ~: f32[experts] = 0.1 per call\n  $ = $ + ~\n"
+		 "  next ~ = mean($, over: tokens)\n", true},
+	};
+	const char *name = arena_printf(p->g->a, "m%d", p->values);
+	int a = some(p), b = some(p), v = bind(p, "$", a, a, "");
+	int64_t which = rng_below(&p->g->rng, COUNT(forms));
+
+	if (p->g->states)
+		return v;
+	p->g->states = p->g->placed = true;
+	p->g->cross |= forms[which].cross;
+	text_add(p->body, gen_fill(p->g->a, forms[which].form, arena_printf(p->g->a, "s%d", v),
+				   arena_printf(p->g->a, "s%d", b), name));
+	return v;
+}
+
 static int any_step(Policy *p)
 {
-	int64_t which = rng_below(&p->g->rng, 100);
+	int64_t which = rng_below(&p->g->rng, 102);
 
 	if (which < 8)
 		return param_step(p);
@@ -155,6 +186,8 @@ static int any_step(Policy *p)
 		return placed_step(p);
 	if (which < 34)
 		return block_step(p);
+	if (which >= 100)
+		return memory_step(p);
 	return own_step(p);
 }
 

@@ -7,7 +7,7 @@
 static int64_t rows_of(const Type *t, const Question *q, const Program *p)
 {
 	return t->level == LV_TOKEN ? q->tokens
-	       : t->level == LV_SEQ && !q->order ? MAX(p->nseq, 1) : 1;
+	       : t->level == LV_SEQ ? MAX(q->order ? q->nseq : p->nseq, 1) : 1;
 }
 
 static void make_answer(Native *n, const Question *q, Answer *a)
@@ -116,14 +116,14 @@ bool native_call(Native *n, const Question *q, Answer *a)
 			   .gates_in = copied(n, q->gates_in, slots * 4),
 			   .picks_out = a->picks, .gates_out = a->gates,
 			   .losses = q->no_losses ? NULL : a->losses, .seed = 5};
-	if (!q->order && n->at->p->nseq) {
-		args.nseq = n->at->p->nseq;
-		args.seq = n->at->p->seq;
-	}
+	args.nseq = q->order ? q->nseq : n->at->p->nseq;
+	args.seq = q->order ? q->seq : n->at->p->seq;
+	args.seen = q->seen;
 	if (q->padded)
 		pad_rows(n, q, &args, &padded);
 	int error = n->foreign ? foreign_run(n->foreign, model, &so, &args, NULL)
-			       : loaded_call(&n->library, model, &so, &args);
+		    : q->session ? n->library.run(q->session, &args)
+				 : loaded_call(&n->library, model, &so, &args);
 	if (error)
 		printf("run: %s\n", moert_error(error));
 	return !error && (!q->padded || unpad_rows(q, &padded, a->outs[0]));

@@ -92,6 +92,7 @@ void pipeline_make(Program *);          /* what "none" stands for */
 	X(given,    "its own routing given")                                        \
 	X(alone,    "tokens alone")                                                 \
 	X(split,    "the tokens in two calls")                                      \
+	X(pieces,   "each sequence in three pieces")                                \
 	X(order,    "tokens in another order")                                      \
 	X(twice,    "every token twice")                                            \
 	X(scaled,   "gates times a power of two")                                   \

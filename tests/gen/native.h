@@ -63,6 +63,9 @@ typedef struct {
 	int     threads;
 	const int64_t *order;           /* which of the case's tokens; NULL: as they are */
 	int64_t tokens;
+	moert_session *session;         /* NULL: one for this call */
+	int64_t nseq;                   /* with an order: its sequences, or 0 */
+	const int64_t *seq, *seen;
 	bool    picks, gates;           /* the layer reports them */
 	bool    pool;                   /* the host's own parallel-for */
 	bool    no_losses, padded;      /* not asked for; rows of x and y apart */

@@ -222,6 +222,13 @@ static const char *hysteresis(Gen *g)
 	return arena_printf(g->a, "hysteresis(%jd, 0.3)", (intmax_t)g->k);
 }
 
+static const char *sticky(Gen *g)
+{
+	g->k = pick_k(g, g->e);
+	g->placed = g->states = true;
+	return arena_printf(g->a, "sticky(%jd, 0.9)", (intmax_t)g->k);
+}
+
 static const char *next_choice(Gen *g)
 {
 	g->k = 1;
@@ -229,14 +236,13 @@ static const char *next_choice(Gen *g)
 	return "next_choice(ceil(1.25 * T / experts))";
 }
 
-/* Those at the end are not compiled to native code yet: they are tried, and counted. */
 static const struct { const char *(*make)(Gen *); int weight; } policies[] = {
 	{softmax_topk, 8}, {topk_softmax, 6}, {switch_, 6}, {top2, 6}, {noisy_topk, 3},
 	{top_p, 4}, {threshold, 3}, {two_level, 4}, {sparsemixer, 4}, {residual_router, 4},
 	{ternary_topk, 3}, {sigmoid_top, 4}, {noaux_tc, 6}, {group_limited, 5},
 	{biased_softmax, 4}, {expert_choice, 4}, {sinkhorn, 2}, {base, 2}, {hash, 2},
-	{table_scored, 3}, {by_attention, 3}, {warm_up, 2}, {cascade, 1}, {hysteresis, 1},
-	{next_choice, 1},
+	{table_scored, 3}, {by_attention, 3}, {warm_up, 2}, {cascade, 3}, {hysteresis, 2},
+	{sticky, 2}, {next_choice, 2},
 };
 
 const char *gen_policy(Gen *g)

@@ -130,6 +130,63 @@ static bool other_tokens(Asker *k)
 	return reordered(k, REL_twice, order, 2 * n);
 }
 
+/* ---- sequences in pieces ---- */
+
+/* Sequences are cut at different places, so that some pieces are empty. */
+enum { PIECES = 3 };
+
+static int64_t cut(const int64_t *seq, int64_t s, int64_t piece)
+{
+	static const int64_t place[][PIECES + 1] = {
+		{0, 1, 3, 6}, {0, 0, 5, 6}, {0, 4, 4, 6}, {0, 2, 6, 6},
+	};
+	return seq[s] + (seq[s + 1] - seq[s]) * place[s % (int64_t)COUNT(place)][piece] / 6;
+}
+
+/* One call: the piece's tokens of each sequence, which follow those that it has seen. */
+static bool next_piece(Asker *k, moert_session *session, const int64_t *seq, int64_t nseq,
+		       int64_t piece)
+{
+	Arena *arena = k->n->arena;
+	int64_t *order = NEWN(arena, int64_t, (size_t)k->asked->tokens + 1);
+	int64_t *starts = NEWN(arena, int64_t, (size_t)nseq + 1);
+	int64_t *seen = NEWN(arena, int64_t, (size_t)nseq + 1);
+	Question q = *k->asked;
+	Answer b;
+
+	q.tokens = 0;
+	for (int64_t s = 0; s < nseq; s++) {
+		seen[s] = cut(seq, s, piece) - seq[s];
+		for (int64_t t = cut(seq, s, piece); t < cut(seq, s, piece + 1); t++)
+			order[q.tokens++] = t;
+		starts[s + 1] = q.tokens;
+	}
+	q.session = session;
+	q.order = order;
+	q.nseq = nseq;
+	q.seq = starts;
+	q.seen = seen;
+	return native_call(k->n, &q, &b) && (same_rows(k, order, &b) || broken(REL_pieces));
+}
+
+static bool in_pieces(Asker *k)
+{
+	const Program *p = k->n->at->p;
+	const int64_t one[] = {0, k->asked->tokens}, *seq = p->nseq ? p->seq : one;
+	moert_session_options so = {.size = sizeof so, .threads = 2};
+	moert_session *session;
+	bool ok = true;
+
+	if (k->n->foreign)
+		return true;
+	if (k->n->library.start(k->n->model, &so, &session))
+		return false;
+	for (int64_t piece = 0; ok && piece < PIECES; piece++)
+		ok = next_piece(k, session, seq, MAX(p->nseq, 1), piece);
+	k->n->library.end(session);
+	return ok && holds(k, REL_pieces);
+}
+
 /* ---- given routing ---- */
 
 static bool given(Asker *k)
@@ -328,6 +385,8 @@ bool relations_hold(Native *n, const Question *asked, const Answer *a)
 	if (!otherwise(&k))
 		return false;
 	if (own && asked->tokens > 1 && !other_tokens(&k))
+		return false;
+	if (!p->cross && y->level == LV_TOKEN && !in_pieces(&k))
 		return false;
 	if (routed && !given(&k))
 		return false;

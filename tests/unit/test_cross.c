@@ -24,8 +24,8 @@ static int run_cross(int op, bool by_sequence, Dtype in, Dtype out, int threads,
 	int64_t level = op >= MOERT_SOFTMAX ? MOERT_TOKEN
 			: by_sequence	    ? MOERT_SEQ
 					    : MOERT_ONCE;
-	moert_buf bufs[] = {{"x", MOERT_INPUT, in, MOERT_TOKEN, 0, C, 0, 0},
-			    {"y", MOERT_OUTPUT, out, level, 0, C, 0, 0}};
+	moert_buf bufs[] = {{"x", MOERT_INPUT, in, MOERT_TOKEN, 0, C, 0, 0, 0, NULL},
+			    {"y", MOERT_OUTPUT, out, level, 0, C, 0, 0, 0, NULL}};
 	moert_step step = {.name = "cross",
 			   .kind = MOERT_CROSS,
 			   .op = op,
@@ -133,9 +133,9 @@ static void test_sums(void)
 /* A value that exists once a sequence counts once over all tokens, an empty one's too. */
 static void test_sequences_count_once(void)
 {
-	moert_buf bufs[] = {{"x", MOERT_INPUT, DT_f32, MOERT_TOKEN, 0, C, 0, 0},
-			    {"y", MOERT_OUTPUT, DT_f32, MOERT_ONCE, 0, C, 0, 0},
-			    {"each", MOERT_TEMP, DT_f32, MOERT_SEQ, 0, C, 0, 0}};
+	moert_buf bufs[] = {{"x", MOERT_INPUT, DT_f32, MOERT_TOKEN, 0, C, 0, 0, 0, NULL},
+			    {"y", MOERT_OUTPUT, DT_f32, MOERT_ONCE, 0, C, 0, 0, 0, NULL},
+			    {"each", MOERT_TEMP, DT_f32, MOERT_SEQ, 0, C, 0, 0, 0, NULL}};
 	moert_step steps[] = {{.name = "each", .kind = MOERT_CROSS, .op = MOERT_AMAX,
 			       .in = 0, .out = 2, .by_sequence = 1},
 			      {.name = "all", .kind = MOERT_CROSS, .op = MOERT_SUM,

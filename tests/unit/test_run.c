@@ -325,6 +325,9 @@ static void test_calls(void)
 		a.x = NULL;
 		CHECK(moert_run_call(r.s, "tiny", 0, &a) == MOERT_ARGS);
 		moert_reset(r.s);
+		moert_forget(r.s, 0);
+		moert_forget(r.s, INT64_MIN);
+		moert_forget(r.s, INT64_MAX);
 		SAME_TEXT(moert_path(&whole, 1), "tiny");
 		CHECK(!moert_path(&whole, 2) && !moert_path(&layer, 0));
 		rig_free(&r);
@@ -478,6 +481,7 @@ static void test_open(void)
 	moert_close(NULL);
 	moert_end(NULL);
 	moert_reset(NULL);
+	moert_forget(NULL, 0);
 }
 
 SUITE("run", {"threads", test_threads}, {"many tokens", test_many},

@@ -47,6 +47,21 @@ static void guard_tables(moert_session *s, int64_t tokens)
 	}
 }
 
+static void guard_flows(moert_session *s, int64_t tokens)
+{
+	const moert_layer *l = s->model->layer;
+
+	for (int64_t i = 0; i < l->nsteps; i++) {
+		moert_flow *f = &s->flows[i];
+		if (!f->token)
+			continue;
+		f->token = piece(tokens * (int64_t)sizeof *f->token);
+		f->position = piece(tokens * (int64_t)sizeof *f->position);
+		f->sequence = piece(tokens * (int64_t)sizeof *f->sequence);
+		f->starts = piece((s->nseq + 1) * (int64_t)sizeof *f->starts);
+	}
+}
+
 /* Kernels may use the rest of a row's last cache line, where rows have whole lines; what a
  * stride has beyond that is nobody's, behind the last row not even there. */
 static void guard_buffers(moert_session *s, int64_t tokens)
@@ -55,7 +70,7 @@ static void guard_buffers(moert_session *s, int64_t tokens)
 
 	for (int64_t i = 0; i < l->nbufs; i++) {
 		const moert_buf *b = &l->bufs[i];
-		int64_t rows = 0, stride = stride_of(b);
+		int64_t rows = 0, stride = moert_stride_of(b);
 		int64_t row = b->elems * moert_entry_bytes(b->dtype);
 		if (b->role == MOERT_INPUT || b->role == MOERT_STATE ||
 		    !most_rows(s, b, b->role == MOERT_OUTPUT ? s->args.tokens : tokens, &rows))
@@ -75,6 +90,7 @@ int moert_workspace(moert_session *s, int64_t group_tokens)
 		return error;
 	pages_free(&call);
 	guard_tables(s, group_tokens);
+	guard_flows(s, group_tokens);
 	guard_buffers(s, group_tokens);
 	s->scratch = piece(s->workers * s->scratch_bytes);
 	return 0;
