@@ -3,6 +3,7 @@
  *
  *   matmul %W, %x                      linear %x, %W             W: weights [n, k]
  *   matmul %x, %W                      linear %x, transpose %W   W: weights [k, n]
+ *   matmul (gather %W, %i), %x         gather (linear %x, %W), %i        unless i is of few
  *   matmul %w, collect %rows, %g       combine %rows, %w, %g
  *   matmul %w, add %a, %b              the sum of both, where both are collects
  *   sum (collect %rows, %g) {over=0}   combine %rows, 1, %g
@@ -58,6 +59,33 @@ static bool to_linear(Fn *fn, Op *op)
 		return true;
 	}
 	return false;
+}
+
+/* Rows that are computed for every one that is picked: what a row by itself costs, which is
+ * fetched once for each token, is as much as so many in a matrix. */
+enum { MOST_ROWS_A_PICK = 32 };
+
+/* Each token's own rows of a matrix: of all of them, computed for all tokens at once. */
+static bool pick_behind(Fn *fn, Op *op)
+{
+	const Op *gather = op->args[0]->def;
+	Value *x = op->args[1], *w = gather ? gather->args[0] : NULL;
+
+	if (!gather || gather->kind != OP_gather || w->id != WEIGHT || !is_vector(x) ||
+	    gather->args[1]->id != NOT || w->type.level != LV_ONCE)
+		return false;
+	int64_t k = w->type.dim[w->type.rank - 1], n = type_elems(&w->type) / k;
+	if (n / MOST_ROWS_A_PICK > type_elems(&op->outs[0]->type))
+		return false;
+	Type matrix = type_of(w->type.dtype, LV_ONCE, 0, 2, (int64_t[]){n, k});
+	Value *y = put2(op, OP_linear, x, put1(op, OP_reshape, w, &matrix), NULL);
+	Type rows = w->type;
+	rows.rank--;
+	rows.dtype = y->type.dtype;
+	rows.level = y->type.level;
+	y = put1(op, OP_reshape, y, &rows);
+	replace(fn, op, put2(op, OP_gather, y, gather->args[1], &op->outs[0]->type));
+	return true;
 }
 
 /* collects, added */
@@ -139,7 +167,7 @@ static bool form_in_region(Fn *fn, Region *r)
 		for (int i = 0; i < op->nregions; i++)
 			changed |= form_in_region(fn, op->regions[i]);
 		if (op->kind == OP_matmul)
-			changed |= to_linear(fn, op) || to_combine(fn, op);
+			changed |= to_linear(fn, op) || to_combine(fn, op) || pick_behind(fn, op);
 		else if (op->kind == OP_sum)
 			changed |= sum_to_combine(fn, op);
 		else if (op->kind == OP_cast)

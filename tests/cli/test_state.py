@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # state: layers that remember, compiled and interpreted, against NumPy token by token; and what
 # a host feeds token by token, in pieces, or beside other sequences: the same bits.
-import ctypes
 import os
 import subprocess
 
 import numpy as np
 
 from cli import ROOT, main, moec, test, write
+from library import Session
 from tensors import save
 
 PROGRAM = os.path.join(ROOT, "tests/programs/11_sticky.moe")
@@ -136,26 +136,6 @@ def sequences_in_pieces():
     assert np.array_equal(np.fromfile("y.bin", np.float32).reshape(x.shape), np.load("y.npy"))
 
 
-class Args(ctypes.Structure):
-    _fields_ = [("size", ctypes.c_size_t), ("x", ctypes.c_void_p), ("tokens", ctypes.c_int64),
-                ("y", ctypes.c_void_p)]
-
-
-def calls(name, xs):
-    """A session's calls, one behind the other."""
-    lib, model, session, ys = ctypes.CDLL(f"./{name}.so"), ctypes.c_void_p(), ctypes.c_void_p(), []
-    assert lib[f"{name}_open"](f"{name}.moew".encode(), None, ctypes.byref(model)) == 0
-    assert lib[f"{name}_start"](model, None, ctypes.byref(session)) == 0
-    for x in xs:
-        y = np.zeros_like(x)
-        args = Args(ctypes.sizeof(Args), x.ctypes.data, len(x), y.ctypes.data)
-        assert lib[f"{name}_run"](session, ctypes.byref(args)) == 0
-        ys.append(y)
-    lib[f"{name}_end"](session)
-    lib[f"{name}_close"](model)
-    return ys
-
-
 @test
 def memory_of_a_call():
     src = write("layer.moe", """layer counts {
@@ -170,10 +150,12 @@ def memory_of_a_call():
     moec("compile", src, "-o", "counts.so")
     moec("pack", src, "-o", "counts.moew")
     assert "within the bound" in moec("run", src, "--check")
-    total = 8 * 0.25
-    for x, y in zip(xs := [np.ones((n, 64), np.float32) for n in (3, 1, 0, 70)], calls("counts", xs)):
-        assert np.array_equal(y, x + np.float32(total)), total
-        total += 2 * 2 * len(x)
+    total, session = 8 * 0.25, Session("counts")
+    for n in (3, 1, 0, 70):
+        x = np.ones((n, 64), np.float32)
+        assert np.array_equal(session.run(x), x + np.float32(total)), total
+        total += 2 * 2 * n
+    session.close()
 
 
 @test
