@@ -194,6 +194,8 @@ Val emit_descriptor(Emit *e, Val calls, int n)
 	word(&f, c ? c->experts : e->m->experts);
 	word(&f, c ? c->picks : e->m->picks);
 	word(&f, c ? 0 : e->m->group);
+	word(&f, e->queue);
+	word(&f, e->waits);
 	word(&f, e->bufs.n);
 	word(&f, e->weights.n);
 	word(&f, e->m->ranges.n);

@@ -69,6 +69,8 @@ typedef struct {
 	Vec(Piece)    pieces;
 	Vec(Weight)   weights;
 	Vec(Step)     steps;
+	int64_t       queue;            /* of `defer`, 0: none */
+	int           waits;            /* buffer: who does */
 	const Step   *step;             /* being emitted: numbers in code count from its bases */
 	Val           weights_table, ranges_table;      /* of all: NULL: none */
 	Val           next;             /* descriptor for a lesser target, or NULL */

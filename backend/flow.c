@@ -252,11 +252,17 @@ static void lower_next(Emit *e, Op *op)
 	move(e, next->type, op->args[0], next, 0);
 }
 
+static void lower_defer(Emit *e, Op *op)
+{
+	e->queue = attr_get_int(op, "rows", 0);
+	e->waits = emit_buffer_of(e, op->args[0]);
+}
+
 bool lower_flow(Emit *e, Op *op)
 {
 	static const struct { OpKind kind; void (*lower)(Emit *, Op *); } ops[] = {
 		{OP_where, lower_where}, {OP_if, lower_if}, {OP_repeat, lower_repeat},
-		{OP_scan, lower_scan}, {OP_next, lower_next},
+		{OP_scan, lower_scan}, {OP_next, lower_next}, {OP_defer, lower_defer},
 	};
 
 	for (size_t i = 0; i < COUNT(ops); i++)

@@ -238,6 +238,15 @@ static void put_errors(Header *h)
 	       "const char *@_error(int error);\n");
 }
 
+/* The most tokens that wait for the next call. */
+static int64_t queue_of(const Module *m)
+{
+	for (const Op *op = m->fns->body->first; op; op = op->next)
+		if (op->kind == OP_defer)
+			return attr_get_int(op, "rows", 0);
+	return 0;
+}
+
 void header_sizes(Header *h)
 {
 	const struct { const char *name; int64_t n; const char *what; } sizes[] = {
@@ -251,6 +260,9 @@ void header_sizes(Header *h)
 	for (size_t i = 0; i < COUNT(sizes); i++)
 		text_printf(h->t, "#define %s_%s %jd /* %s */\n", h->name, sizes[i].name,
 			    (intmax_t)sizes[i].n, sizes[i].what);
+	if (h->call < 0 && queue_of(h->m))
+		text_printf(h->t, "#define %s_QUEUE %jd /* most tokens that wait */\n", h->name,
+			    (intmax_t)queue_of(h->m));
 }
 
 static void put_opening(Header *h)
@@ -395,6 +407,12 @@ static void put_last(Header *h)
 	field(h, "int64_t        *", "expert_rows",
 	      h->rows ? "[EXPERT_ROWS] rows of each expert; NULL: not counted"
 		      : "none: NULL");
+	bool waits = h->call < 0 && queue_of(h->m);
+	field(h, "int64_t        *", "arrivals",
+	      waits ? "[T + waiting] whose each row of results is; NULL: nobody waits"
+		    : "none: NULL");
+	field(h, "int64_t        *", "queue",
+	      waits ? "[4] so far: arrived, processed, waiting, dropped" : "none: NULL");
 }
 
 void header_args(Header *h)

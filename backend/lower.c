@@ -300,6 +300,7 @@ void lower_region(Emit *e, const Region *r)
 static void lower_fn(Emit *e)
 {
 	e->bufs.n = e->twins.n = e->steps.n = e->memories.n = e->inside.n = e->pieces.n = 0;
+	e->queue = e->waits = 0;
 	clear_ids(e->layer->body);
 	number_buffers(e);
 	for (Op *op = e->layer->body->first; op; op = op->next) {

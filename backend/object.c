@@ -108,7 +108,8 @@ static bool reads_rows(const Region *r)
 static const char *not_compiled(const Op *op)
 {
 	switch (op->kind) {
-	case OP_kernel: case OP_return: case OP_yield: case OP_state: case OP_repeat: case OP_if:
+	case OP_kernel: case OP_return: case OP_yield: case OP_state: case OP_defer:
+	case OP_repeat: case OP_if:
 		return NULL;
 	case OP_next:
 		return op->in->op ? "a `next` in a branch" : NULL;

@@ -234,20 +234,29 @@ void run_group(Elab *e, const Node *n)
 void run_defer(Elab *e, const Node *n)
 {
 	Val c = eval(e, n->kids[0]);
-	int64_t rows;
+	int64_t rows = 0;
+	bool right = need_int(e, eval(e, n->kids[1]), n->kids[1]->loc, "the rows of the queue", 1,
+			      MAX_DIM, &rows);
 
-	need_int(e, eval(e, n->kids[1]), n->kids[1]->loc, "the rows of the queue", 1,
-		 MAX_DIM, &rows);
-	if (e->layer->defer_loc.line)
+	if (e->layer->defer_loc.line) {
 		say(e, E_second_statement, n->loc, NULL, "a second `defer`");
+		return;
+	}
 	e->layer->defer_loc = n->loc;
-	if (c.kind == V_POISON)
+	if (c.kind == V_POISON || !right)
 		return;
 	Value *v = computed(e, c, n->loc);
-	if (v && (v->type.dtype != DT_bool || v->type.rank))
+	if (!v)
+		return;
+	if (v->type.dtype != DT_bool || v->type.rank || v->type.level != LV_TOKEN) {
 		say(e, E_condition, n->kids[0]->loc, "`all(pick == none)`",
-		    "what is deferred must be one bool a token, not %s",
-		    type_words(e, &v->type));
+		    "what is deferred must be one bool a token, not %s, %s",
+		    type_words(e, &v->type), level_text(&v->type));
+		return;
+	}
+	Op *op = op_start(e, OP_defer, 1, &v, 0, n->loc);
+	attr_int(e->layer->m, op, "rows", rows);
+	op_append(e->frame->region, op);
 }
 
 void run_causal(Elab *e, const Node *n)
@@ -308,6 +317,17 @@ static void check_group(Elab *e, Layer *l)
 			    l->m->states.at[i].name);
 			return;
 		}
+}
+
+/* Who waits changes which tokens a call has. */
+static void check_defer(Elab *e, Layer *l)
+{
+	if (l->defer_loc.line && l->group_loc.line)
+		say(e, E_not_supported, l->group_loc, "do without one of them",
+		    "`group` of a layer whose tokens may wait is not compiled yet");
+	if (l->defer_loc.line && l->causal)
+		say(e, E_not_causal, l->causal_loc, "drop `causal`",
+		    "not causal: `defer` moves tokens to other calls");
 }
 
 static void close_layer(Elab *e, Layer *l)
@@ -390,6 +410,7 @@ bool run_layer(Elab *e, const Node *def, Layer *l)
 	if (!e->fatal) {
 		check_states(e, l);
 		check_group(e, l);
+		check_defer(e, l);
 		check_causal(e, l);
 	}
 	bool ok = e->errors == errors && !e->fatal;

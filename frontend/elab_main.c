@@ -61,8 +61,6 @@ static Module *compile(Elab *e)
 		l->stored = stored_dtype(e, def);
 	if (!run_layer(e, def, l))
 		return NULL;
-	if (l->defer_loc.line)
-		say(e, E_not_supported, l->defer_loc, NULL, "`defer` is not compiled yet");
 	load_functions(e, l);
 	return e->errors || e->fatal ? NULL : l->m;
 }

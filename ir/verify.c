@@ -128,7 +128,7 @@ static bool operands(Verify *v, const Op *op)
 static bool at_kernel_level(Verify *v, const Op *op)
 {
 	bool plain = op_info[op->kind].family == FAM_CTRL || op->kind == OP_kernel ||
-		     op->kind == OP_state || op->kind == OP_next;
+		     op->kind == OP_state || op->kind == OP_next || op->kind == OP_defer;
 
 	return rule(v, !v->m->target || !v->compiled || v->in_kernel || plain,
 		    "stands outside of a kernel");

@@ -155,6 +155,21 @@ static bool verify_next(Verify *v, const Op *op)
 		    type_text(v, &s->type));
 }
 
+static bool verify_defer(Verify *v, const Op *op)
+{
+	const Type *t = &op->args[0]->type;
+	const Attr *rows = attr_find(op, "rows");
+
+	for (const Op *at = op->next; at; at = at->next)
+		if (!rule(v, at->kind != OP_defer, "stands twice"))
+			return false;
+	return rule(v, op->in == v->m->fns->body, "stands in @layer alone") &&
+	       rule(v, rows && rows->kind == AT_INT && rows->i >= 1, "has no {rows} of a queue") &&
+	       rule(v, v->m->group == 0, "a queue has no groups") &&
+	       rule(v, t->dtype == DT_bool && t->rank == 0 && t->level == LV_TOKEN,
+		    "wants one bool a token");
+}
+
 static bool verify_cast(Verify *v, const Op *op)
 {
 	const Type *x = &op->args[0]->type;
@@ -294,7 +309,8 @@ bool verify_op(Verify *v, const Op *op)
 		[OP_step] = verify_step,         [OP_position] = verify_position,
 		[OP_uniform] = verify_uniform,   [OP_normal] = verify_normal,
 		[OP_tensor] = verify_tensor,     [OP_state] = verify_state,
-		[OP_next] = verify_next,         [OP_cast] = verify_cast,
+		[OP_next] = verify_next,         [OP_defer] = verify_defer,
+		[OP_cast] = verify_cast,
 		[OP_index] = verify_index,       [OP_reshape] = verify_reshape,
 		[OP_blockwise] = verify_blockwise, [OP_mxfp4] = verify_mxfp4,
 		[OP_unpack] = verify_unpack,

@@ -86,8 +86,7 @@ static bool check_losses(Diag *diag, const Region *r, int nlosses)
 		int needed = op->nargs - (op->kind == OP_return ? nlosses : 0);
 		const Op *wrong = loss && kernel_yields_routing(op) ? op : NULL;
 
-		/* control flow has no mark: whether it runs follows from what it yields */
-		if (!loss && (op->kind == OP_kernel || op->kind == OP_return))
+		if (!loss)              /* what is no kernel runs always */
 			wrong = reads_loss_kernel(op, needed);
 		if (wrong)
 			diag_error(diag, E_ir_rule, wrong->loc,

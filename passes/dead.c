@@ -13,13 +13,13 @@ static void count_reads(const Op *op, int by)
 			count_reads(at, by);
 }
 
-static bool sets_state(const Op *op)
+static bool has_effect(const Op *op)
 {
-	if (op->kind == OP_next)
+	if (op->kind == OP_next || op->kind == OP_defer)
 		return true;
 	for (int i = 0; i < op->nregions; i++)
 		for (const Op *at = op->regions[i]->first; at; at = at->next)
-			if (sets_state(at))
+			if (has_effect(at))
 				return true;
 	return false;
 }
@@ -31,7 +31,7 @@ static bool is_dead(const Op *op)
 			return false;
 	if (op->kind == OP_call)
 		return false;
-	return op->nouts > 0 && !sets_state(op);
+	return op->nouts > 0 && !has_effect(op);
 }
 
 static bool sweep(Region *r)

@@ -155,7 +155,7 @@ static void form_region(Form *f, Region *r)
 			continue;
 		for (int i = 0; i < op->nregions; i++)
 			form_region(f, op->regions[i]);
-		if (op_info[op->kind].family != FAM_CTRL && op->kind != OP_next)
+		if (op_info[op->kind].family != FAM_CTRL && op_info[op->kind].outs)
 			form_op(f, op);
 		else
 			for (int i = 0; i < op->nargs; i++)
@@ -175,8 +175,8 @@ static void mark_losses(Module *m, Region *r, int nlosses)
 		return;
 	clear_numbers(r->fn);
 	for (Op *op = r->last; op; op = op->prev) {
-		bool needed = op->kind == OP_next || kernel_yields_routing(op) ||
-			      (op->nregions && op->kind != OP_kernel);
+		bool needed = op->kind != OP_kernel && op->kind != OP_return;
+		needed |= kernel_yields_routing(op);
 		for (int i = 0; i < op->nouts; i++)
 			needed |= op->outs[i]->id == 1;
 		for (int i = 0; op->kind == OP_return && i < op->nargs - nlosses; i++)

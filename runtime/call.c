@@ -283,11 +283,13 @@ static int run_call(moert_session *s)
 			s->loss[losses++] = 0;
 	moert_clear_rows(s);
 	s->nseq = MAX(s->args.nseq, 1);
-	if ((error = moert_workspace(s, longest_group(s))))
+	if ((error = moert_queue_begin(s)) || (error = moert_workspace(s, longest_group(s))))
 		return error;
 	number_tokens(s);
 	bind_arrays(s);
+	moert_queue_lead(s);
 	groups = l->group < 0 ? run_sequences(s) : run_blocks(s, l->group);
+	moert_queue_end(s);
 	moert_states_go_on(s);
 	for (int64_t i = 0; s->args.losses && i < losses; i++)
 		s->args.losses[i] = groups ? (float)(s->loss[i] / (double)groups) : 0;

@@ -120,6 +120,14 @@ typedef struct moert_flow {
 	int64_t        t0_around;
 } moert_flow;
 
+/* Tokens that wait: each input's rows, their places, their numbers; room for `most`. */
+typedef struct {
+	char    *rows;
+	int32_t *position;
+	int64_t *arrival;
+	int64_t  n, most;
+} moert_queue;
+
 /* The buffers of picks and gates, or -1. */
 typedef struct { int64_t picks, gates; } moert_slot;
 
@@ -139,6 +147,10 @@ struct moert_session {
 	int64_t             work_bytes;
 	char              **state;      /* [nbufs] rows of MOERT_STATE buffers */
 	int64_t            *state_rows;
+	moert_queue         waiting, later;     /* from the call before; for the next one */
+	int64_t             led;        /* tokens of this call that had waited */
+	int64_t             arrived, processed, dropped;
+	moert_view         *joined;     /* [nbufs] inputs with those that waited */
 	moert_view         *base;       /* [nbufs] whole call */
 	moert_view         *view;       /* [nbufs] this group */
 	moert_rows         *rows;       /* [nranges] */
@@ -187,6 +199,12 @@ int  moert_check(moert_session *);
 /* workspace.c: memory and views for a call of args.tokens */
 int  moert_workspace(moert_session *, int64_t group_tokens);
 int64_t moert_stride_of(const moert_buf *);     /* bytes from row to row */
+
+/* queue.c: before the workspace is laid out; behind the host's arrays; when all has run */
+int  moert_queue_begin(moert_session *);
+void moert_queue_lead(moert_session *);
+void moert_queue_end(moert_session *);
+void moert_queue_forget(moert_session *);
 
 /* state.c: what is remembered from call to call; nseq sequences have room, 0 or an error */
 int  moert_states(moert_session *);

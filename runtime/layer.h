@@ -159,6 +159,9 @@ typedef struct moert_layer {
 	uint64_t            fingerprint;                /* of weights' layout: files must match */
 	int64_t             width, experts, picks;
 	int64_t             group;                      /* tokens; 0 call, -1 sequence */
+	int64_t             queue, waits;               /* most tokens that wait for the next
+							   call, 0: none; the buffer that says
+							   which: bool, level T */
 	int64_t             nbufs, nweights, nranges, nsteps;
 	const moert_buf    *bufs;
 	const moert_weight *weights;

@@ -95,6 +95,11 @@ typedef struct {
 	const moert_routing *routing;   /* of a model: one for each layer that it calls */
 	int64_t       *expert_rows;     /* rows of each expert, one `experts(..)` after the
 					   other; NULL: not counted */
+	/* Of a layer with `defer`: the tokens that waited lead the call, so that all arrays of
+	 * results have T + queue[2] of the call before rows.  NULL: nobody waits. */
+	int64_t       *arrivals;        /* of each such row the number of its token, counted
+					   as they arrived; -1: it waits, or was dropped */
+	int64_t       *queue;           /* [4] so far: arrived, processed, waiting, dropped */
 } moert_args;
 
 /* A natural weight: [n, k] row-major in the stored type.  range and expert (its number in

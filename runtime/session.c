@@ -111,6 +111,8 @@ static bool state_ok(const moert_layer *l, const moert_buf *b)
 
 static bool layer_ok(const moert_layer *l)
 {
+	if (l->queue < 0 || (l->queue && (l->group || !is_bool(l, l->waits, MOERT_TOKEN))))
+		return false;
 	for (int64_t i = 0; i < l->nbufs; i++) {
 		const moert_buf *b = &l->bufs[i];
 		int64_t bytes;
@@ -137,6 +139,7 @@ static bool make_session(moert_session *s)
 	s->state = table(l->nbufs, sizeof *s->state);
 	s->state_rows = table(l->nbufs, sizeof *s->state_rows);
 	s->base = table(l->nbufs, sizeof *s->base);
+	s->joined = table(l->nbufs, sizeof *s->joined);
 	s->view = table(l->nbufs, sizeof *s->view);
 	s->rows = table(l->nranges, sizeof *s->rows);
 	s->loss = table(l->nbufs, sizeof *s->loss);
@@ -147,7 +150,7 @@ static bool make_session(moert_session *s)
 		s->trace_ns = table(l->nsteps, sizeof *s->trace_ns);
 	s->calls_of = table(l->ncalls, sizeof *s->calls_of);
 	s->told = table(s->workers, sizeof *s->told);
-	return moert_slots(s) && s->calls_of && s->told && s->state && s->state_rows && s->base &&
+	return moert_slots(s) && s->calls_of && s->told && s->state && s->state_rows && s->base && s->joined &&
 	       s->view && s->rows && s->loss &&
 	       s->claims && s->calls && s->flows && (s->trace_ns || !s->model->trace);
 }
@@ -204,11 +207,13 @@ static void free_session(moert_session *s)
 		return;
 	if (s->trace_ns)
 		print_trace(s);
+	moert_queue_forget(s);
 	for (int64_t i = 0; s->state && i < s->model->layer->nbufs; i++)
 		free(s->state[i]);
 	free(s->state);
 	free(s->state_rows);
 	free(s->base);
+	free(s->joined);
 	free(s->view);
 	free(s->rows);
 	free(s->loss);
@@ -254,6 +259,7 @@ void moert_reset(moert_session *s)
 	for (int64_t i = 0; i < l->ncalls; i++)
 		moert_reset(s->calls_of[i]);
 	moert_states_forget(s, 0, INT64_MAX);
+	moert_queue_forget(s);
 }
 
 void moert_forget(moert_session *s, int64_t sequence)

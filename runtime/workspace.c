@@ -160,6 +160,8 @@ static void carve_all(moert_session *s, carver *c, int64_t tokens)
 		const moert_buf *b = &l->bufs[i];
 		bool whole = b->role == MOERT_OUTPUT;   /* all tokens, not a group's */
 		int64_t rows = 0, stride = moert_stride_of(b);
+		if (b->role == MOERT_INPUT && b->level == MOERT_TOKEN && s->args.arrivals)
+			s->joined[i] = (moert_view){carve(c, s->args.tokens, stride, LINE), stride};
 		if (b->role == MOERT_INPUT || b->role == MOERT_STATE)
 			continue;
 		if (!most_rows(s, b, whole ? s->args.tokens : tokens, &rows))

@@ -10,7 +10,9 @@ P, I64 = ctypes.c_void_p, ctypes.c_int64
 class Args(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("x", P), ("tokens", I64), ("y", P), ("x_stride", I64),
                 ("y_stride", I64), ("nseq", I64), ("seq", P), ("seen", P),
-                ("seed", ctypes.c_uint64), ("step", P), ("picks_in", P), ("gates_in", P), ("picks_out", P), ("gates_out", P)]
+                ("seed", ctypes.c_uint64), ("step", P), ("picks_in", P), ("gates_in", P), ("picks_out", P),
+                ("gates_out", P), ("losses", P), ("inputs", P), ("outputs", P), ("routing", P),
+                ("expert_rows", P), ("arrivals", P), ("queue", P)]
 
 
 class Session:
@@ -35,6 +37,17 @@ class Session:
             args.picks_out, args.gates_out = pick.ctypes.data, gate.ctypes.data
         assert self.call("run", self.session, ctypes.byref(args)) == 0
         return (y, pick, gate) if picks else y
+
+    def run_queued(self, x, waiting):
+        """What comes out of a call behind `waiting` tokens: y, whose each row is, and the counts."""
+        n = len(x) + waiting
+        y, whose = np.zeros((n, x.shape[1]), x.dtype), np.full(n, -2, np.int64)
+        counts = np.zeros(4, np.int64)
+        args = Args(ctypes.sizeof(Args), x.ctypes.data, len(x), y.ctypes.data,
+                    arrivals=whose.ctypes.data, queue=counts.ctypes.data)
+        error = self.call("run", self.session, ctypes.byref(args))
+        assert error == 0, error
+        return y, whose, counts
 
     def close(self):
         self.call("end", self.session)

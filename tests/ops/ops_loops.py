@@ -136,7 +136,18 @@ next %m {name="n"}"""
              [("x", "f32[T, 2]", x)], head=head, calls=calls)
 
 
+def waits():
+    """Within one call nobody has waited: what it says of the next changes nothing."""
+    x = rand(T, 2)
+    body = """%s = sum %x {over=0} : f32[T]
+%zero = const {value=[0]} : f32
+%late = lt %s, %zero : bool[T]
+defer %late {rows=3}"""
+    case("defer", body, [("late", "bool[T]", x.sum(1) < 0)], [("x", "f32[T, 2]", x)])
+
+
 def cases():
+    waits()
     calls()
     compaction()
     loops()

@@ -411,6 +411,7 @@ static void test_errors(void)
 	void *outputs[1];
 	moert_args good = rig_args(&r, outputs), a = good;
 	struct { moert_args a; int64_t more; } longer = {good, 0};
+	int64_t arrivals[8];
 
 	a.size = 8;
 	CHECK(moert_run(r.s, &a) == MOERT_ARGS);
@@ -432,6 +433,10 @@ static void test_errors(void)
 	CHECK(moert_run(r.s, &a) == MOERT_SEQUENCES);
 	a.seq = NULL;
 	CHECK(moert_run(r.s, &a) == MOERT_SEQUENCES);
+	a = good, a.arrivals = arrivals;        /* nobody waits in this layer */
+	CHECK(moert_run(r.s, &a) == MOERT_ARGS);
+	a = good, a.queue = arrivals;
+	CHECK(moert_run(r.s, &a) == MOERT_ARGS);
 	a = good, a.y = r.x + H;
 	CHECK(moert_run(r.s, &a) == MOERT_OVERLAP);
 	CHECK(moert_run(r.s, NULL) == MOERT_ARGS);

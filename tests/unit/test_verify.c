@@ -167,7 +167,12 @@ static void sources(void)
 	    {"%y = state {name=\"no\"} : i32", "no such state"},
 	    {"next %s {name=\"st\"}", NULL}, {"next %x {name=\"st\"}", NULL},
 	    {"next %n {name=\"st\"}", "the state holds f32[S, 4]"},
-	    {"next %i {name=\"cnt\"}", "the state holds i32"});
+	    {"next %i {name=\"cnt\"}", "the state holds i32"},
+	    {"defer %b {rows=3}", NULL}, {"defer %b", "has no {rows}"},
+	    {"defer %b {rows=0}", "has no {rows}"},
+	    {"defer %c {rows=3}", "one bool a token"}, {"defer %n {rows=3}", "one bool a token"},
+	    {"defer %b {rows=3} defer %b {rows=4}", "stands twice"},
+	    {"%y = repeat %n {max=2} : f32 { (%a: f32): defer %b {rows=1} yield %a, %c }", "alone"});
 }
 
 static void types(void)

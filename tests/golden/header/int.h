@@ -167,6 +167,8 @@ typedef struct int_args {
 	const int_outputs *outputs;             /* NULL: none is wanted */
 	const void     *routing;             /* none: NULL */
 	int64_t        *expert_rows;         /* [EXPERT_ROWS] rows of each expert; NULL: not counted */
+	int64_t        *arrivals;            /* none: NULL */
+	int64_t        *queue;               /* none: NULL */
 } int_args;
 
 int int_run(int_session *session, const int_args *args);

@@ -175,6 +175,8 @@ typedef struct open_args {
 	void *const *   outputs;             /* none: NULL */
 	const open_routing *routing;             /* [CALLS] of the layers called; NULL: none */
 	int64_t        *expert_rows;         /* [EXPERT_ROWS] rows of each expert; NULL: not counted */
+	int64_t        *arrivals;            /* none: NULL */
+	int64_t        *queue;               /* none: NULL */
 } open_args;
 
 int open_run(open_session *session, const open_args *args);
@@ -208,6 +210,8 @@ typedef struct open_CALL__args {
 	void *const *   outputs;             /* none: NULL */
 	const void     *routing;             /* none: NULL */
 	int64_t        *expert_rows;         /* none: NULL */
+	int64_t        *arrivals;            /* none: NULL */
+	int64_t        *queue;               /* none: NULL */
 } open_CALL__args;
 
 /* call: one of CALL's numbers above. */
@@ -253,6 +257,8 @@ typedef struct open_ERROR__args {
 	const open_ERROR__outputs *outputs;             /* NULL: none is wanted */
 	const void     *routing;             /* none: NULL */
 	int64_t        *expert_rows;         /* [EXPERT_ROWS] rows of each expert; NULL: not counted */
+	int64_t        *arrivals;            /* none: NULL */
+	int64_t        *queue;               /* none: NULL */
 } open_ERROR__args;
 
 /* call: one of ERROR's numbers above. */

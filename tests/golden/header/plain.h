@@ -151,6 +151,8 @@ typedef struct plain_args {
 	void *const *   outputs;             /* none: NULL */
 	const void     *routing;             /* none: NULL */
 	int64_t        *expert_rows;         /* none: NULL */
+	int64_t        *arrivals;            /* none: NULL */
+	int64_t        *queue;               /* none: NULL */
 } plain_args;
 
 /* In groups of 16 tokens. */
