@@ -6,14 +6,14 @@
 #include <string.h>
 
 /* Calls and states: the states of a sequence run through a scan, which the interpreter
- * takes token by token. */
+ * takes token by token.  A file of kernels has its scans. */
 void interpretable(const Job *job, Module *m)
 {
 	PassContext ctx = {.arena = job->arena, .diag = job->diag};
 	const char *const only[] = {"inline-std"};
 	PassOptions options = {.only = only, .nonly = 1, .command = job->command};
 
-	if (m->states.n)
+	if (m->states.n && !m->target)
 		run_passes(m, &ctx, &options);
 }
 

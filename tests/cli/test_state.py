@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 
-from cli import ROOT, main, moec, test, write
+from cli import ROOT, main, moec, summary, test, write
 from library import Session
 from tensors import save
 
@@ -156,6 +156,16 @@ def memory_of_a_call():
         assert np.array_equal(session.run(x), x + np.float32(total)), total
         total += 2 * 2 * n
     session.close()
+
+
+@test
+def a_file_of_ir_remembers_alike():
+    src = os.path.join(ROOT, "tests/layers/remembers.moe")
+    whole = summary(moec("run", src, "--tokens", 33))["checksum"]
+    for stop in ("inline-std", "pack"):
+        moec("compile", src, f"--stop-after={stop}", "-o", "layer.mir")
+        said = summary(moec("run", "layer.mir", "--tokens", 33, "--check"))
+        assert said["checksum"] == whole, stop
 
 
 @test
