@@ -24,6 +24,9 @@ typedef struct { const State *state; Value *now, *next; } Memory;
 /* A token value of around a region, as it is for the tokens that take part in it. */
 typedef struct { const Region *region; Value *around, *value; } Inside;
 
+/* The rows of a range as they lie there now, and the step that puts them there. */
+typedef struct { const Value *rows; int step; } Grouped;
+
 /* The steps of an op of the layer itself: first .. behind-1. */
 typedef struct { Op *op; int first, behind; } Piece;
 
@@ -67,6 +70,8 @@ typedef struct {
 	Vec(Memory)   memories;
 	Vec(Inside)   inside;
 	Vec(Piece)    pieces;
+	Vec(Grouped)  grouped;          /* all so far */
+	const Value **now;              /* [ranges] NULL: not known */
 	Vec(Weight)   weights;
 	Vec(Step)     steps;
 	int64_t       queue;            /* of `defer`, 0: none */

@@ -282,12 +282,57 @@ static void emit_copy(Emit *e, const Twin *c)
 	vec_push(e->arena, &e->steps, s);
 }
 
+static void forget_rows(Emit *e)
+{
+	for (int i = 0; i < e->m->ranges.n; i++)
+		e->now[i] = NULL;
+}
+
+/* A kernel finds the rows that it works on, also where others were grouped since. */
+static void group_again(Emit *e, const Op *kernel, int range)
+{
+	const Value *rows = kernel_rows(kernel, range);
+
+	if (!rows || e->now[range] == rows)
+		return;
+	for (int i = 0; i < e->grouped.n; i++)
+		if (e->grouped.at[i].rows == rows) {
+			Step s = e->steps.at[e->grouped.at[i].step];
+			s.side = 1;
+			s.to = e->grouped.at[i].step;
+			vec_push(e->arena, &e->steps, s);
+			e->now[range] = rows;
+			return;
+		}
+	ice("rows that nobody grouped");
+}
+
+static void note_group(Emit *e, const Op *kernel)
+{
+	const Value *rows = kernel->outs[0];
+
+	vec_push(e->arena, &e->grouped, ((Grouped){rows, e->steps.n - 1}));
+	e->now[rows->type.range] = rows;
+}
+
 void lower_op(Emit *e, Op *op)
 {
-	if (op->kind == OP_kernel)
-		lower_kernel(e, op);
-	else if (!lower_flow(e, op))
-		ice("%s between kernels", op_info[op->kind].name);
+	if (op->kind != OP_kernel) {
+		if (op->nregions)
+			forget_rows(e);
+		if (!lower_flow(e, op))
+			ice("%s between kernels", op_info[op->kind].name);
+		if (op->nregions)
+			forget_rows(e);
+		return;
+	}
+	for (const Op *in = op->regions[0]->first; in; in = in->next)
+		for (int i = 0; i < in->nargs; i++)
+			if (in->args[i]->type.level == LV_ROW)
+				group_again(e, op, in->args[i]->type.range);
+	lower_kernel(e, op);
+	if (op->outs[0]->type.dtype == DT_rows)
+		note_group(e, op);
 }
 
 void lower_region(Emit *e, const Region *r)
@@ -300,7 +345,8 @@ void lower_region(Emit *e, const Region *r)
 static void lower_fn(Emit *e)
 {
 	e->bufs.n = e->twins.n = e->steps.n = e->memories.n = e->inside.n = e->pieces.n = 0;
-	e->queue = e->waits = 0;
+	e->queue = e->waits = e->grouped.n = 0;
+	e->now = NEWN(e->arena, const Value *, (size_t)e->m->ranges.n + 1);
 	clear_ids(e->layer->body);
 	number_buffers(e);
 	for (Op *op = e->layer->body->first; op; op = op->next) {

@@ -43,7 +43,8 @@ static const int64_t *rows_of(const moert_layer *l, int64_t end, int64_t range,
 {
 	while (end-- > 0)
 		if (l->steps[end].kind == MOERT_GROUP && l->steps[end].range == range)
-			return expert_rows + moert_rows_before(l, end);
+			return expert_rows + moert_rows_before(l, l->steps[end].side
+								       ? l->steps[end].to : end);
 	return NULL;
 }
 

@@ -236,6 +236,8 @@ int64_t     attr_get_int(const Op *, const char *, int64_t otherwise);
 const char *attr_get_str(const Op *, const char *, const char *otherwise);
 /* What a region reads from outside itself, in order of first use; n through *n. */
 Value **region_captures(Arena *, const Region *, int *n);
+/* The order of rows of a range that a kernel works in, or reads others' rows by; NULL: none. */
+const Value *kernel_rows(const Op *kernel, int range);
 /* A copy of the ops of `from` at the end of `to`; map[] pairs are extended as it goes. */
 typedef struct { Vec(Value *) from; Vec(Value *) to; } ValueMap;
 void    map_value(Arena *, ValueMap *, Value *from, Value *to);

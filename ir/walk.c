@@ -89,6 +89,28 @@ Value **region_captures(Arena *arena, const Region *r, int *n)
 	return c.found.at;
 }
 
+static bool is_from_outside(const Op *kernel, const Value *v)
+{
+	return !v->def || v->def->in != kernel->regions[0];
+}
+
+const Value *kernel_rows(const Op *kernel, int range)
+{
+	const Value *found = NULL;
+
+	for (const Op *op = kernel->regions[0]->first; op; op = op->next)
+		for (int i = 0; i < op->nargs; i++) {
+			const Value *v = op->args[i];
+			if (v->type.range != range || !is_from_outside(kernel, v))
+				continue;
+			if (v->type.dtype == DT_rows)
+				return v;
+			if (!found && v->type.level == LV_ROW && v->def && v->def->kind == OP_kernel)
+				found = kernel_rows(v->def, range);
+		}
+	return found;
+}
+
 void map_value(Arena *arena, ValueMap *map, Value *from, Value *to)
 {
 	vec_push(arena, &map->from, from);

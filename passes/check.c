@@ -96,6 +96,38 @@ static bool check_losses(Diag *diag, const Region *r, int nlosses)
 	return right;
 }
 
+/* A kernel finds the rows of a range in one order. */
+static bool has_two_orders(const Op *kernel)
+{
+	const Region *r = kernel->regions[0];
+
+	for (const Op *op = r->first; op; op = op->next)
+		for (int i = 0; i < op->nargs; i++) {
+			const Value *v = op->args[i];
+			bool own = v->def && v->def->in == r;
+			if (v->type.dtype == DT_rows && !own &&
+			    kernel_rows(kernel, v->type.range) != v)
+				return true;
+		}
+	return false;
+}
+
+static bool check_rows(Diag *diag, const Region *r)
+{
+	bool right = true;
+
+	for (const Op *op = r->first; op; op = op->next) {
+		bool two = op->kind == OP_kernel && has_two_orders(op);
+		if (two)
+			diag_error(diag, E_ir_rule, op->loc,
+				   "reads the rows of a range in two orders");
+		right &= !two;
+		for (int i = 0; i < op->nregions && op->kind != OP_kernel; i++)
+			right &= check_rows(diag, op->regions[i]);
+	}
+	return right;
+}
+
 bool check_kernels(Diag *diag, const Module *m, const Target *t)
 {
 	bool right = true;
@@ -103,6 +135,7 @@ bool check_kernels(Diag *diag, const Module *m, const Target *t)
 	for (int i = 0; fn_compiled(m, i); i++) {
 		const Region *body = fn_compiled(m, i)->body;
 		right &= check_contractions(diag, body, t);
+		right &= check_rows(diag, body);
 		right &= check_losses(diag, body, i ? m->calls.at[i - 1].nlosses : m->nlosses);
 	}
 	return right;

@@ -19,5 +19,6 @@ enum { NO_ROLE, EPILOGUE, SINK, FINISH, TAIL };
 int  role_in(Fuse *, const Op *contract, const Op *map);
 bool streams_fit(Fuse *, const Op *a, const Op *b);     /* two bare contractions, one A */
 bool reads_given(Fuse *, const Op *from, const Op *into);
+bool rows_clash(const Op *a, const Op *b);
 
 #endif

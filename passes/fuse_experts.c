@@ -151,7 +151,7 @@ static Op *taker_of(Fuse *f, const Op *map, int *role)
 	for (int i = 0; i < read.n; i++) {
 		*role = role_in(f, read.at[i], map);
 		if (*role != NO_ROLE && !path_between(read.at[i], map) &&
-		    !reads_given(f, read.at[i], map))
+		    !reads_given(f, read.at[i], map) && !rows_clash(read.at[i], map))
 			return read.at[i];
 	}
 	return NULL;
@@ -193,7 +193,7 @@ static bool merge_maps(Fuse *f, Region *r)
 				continue;
 			tried++;
 			if (!stands_before(a, b) || path_between(a, b) ||
-			    reads_given(f, a, b))
+			    reads_given(f, a, b) || rows_clash(a, b))
 				continue;
 			merge(f, a, b);
 			changed = true;

@@ -147,3 +147,21 @@ bool reads_given(Fuse *f, const Op *from, const Op *into)
 	}
 	return false;
 }
+
+static bool clash_in(const Op *a, const Op *b, int range)
+{
+	const Value *x = kernel_rows(a, range), *y = x ? kernel_rows(b, range) : NULL;
+
+	return y && x != y;
+}
+
+/* Rows of one range in two orders: a kernel finds one of them alone. */
+bool rows_clash(const Op *a, const Op *b)
+{
+	for (const Op *op = a->regions[0]->first; op; op = op->next)
+		for (int i = 0; i < op->nargs; i++)
+			if (op->args[i]->type.level == LV_ROW &&
+			    clash_in(a, b, op->args[i]->type.range))
+				return true;
+	return false;
+}

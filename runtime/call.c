@@ -154,6 +154,12 @@ static void finish_step(moert_session *s, int worker, int64_t step)
 	}
 }
 
+/* MOERT_END is before the first, too. */
+static uint32_t behind(uint32_t phase)
+{
+	return phase < MOST_PHASES ? phase + 1 : 0;
+}
+
 /* A step's phases, then the next step that is work.  Phases are numbered as they come, so
  * that the same step again is another one. */
 static uint32_t next_phase(void *arg, int worker, uint32_t done)
@@ -166,14 +172,14 @@ static uint32_t next_phase(void *arg, int worker, uint32_t done)
 		const moert_step *st = &l->steps[s->step];
 		if (s->phase + 1 < moert_phases(s, st)) {
 			s->phase++;
-			return (done + 1) & MOST_PHASES;
+			return behind(done);
 		}
 		finish_step(s, worker, s->step);
 		step = st->kind == MOERT_ALONG ? st->to : s->step + 1;
 	}
 	s->phase = 0;
 	s->step = moert_flow_on(s, worker, step, passed);
-	return s->step < l->nsteps ? (done + 1) & MOST_PHASES : MOERT_END;
+	return s->step < l->nsteps ? behind(done) : MOERT_END;
 }
 
 static void run_on_team(moert_session *s)

@@ -67,7 +67,7 @@ static void place(moert_session *s, const moert_step *st, int npieces)
 	}
 	start[experts] = row;
 	rows->n = row;
-	if (s->args.expert_rows)
+	if (s->args.expert_rows && !st->side)
 		moert_count_rows(s, st);
 }
 

@@ -145,7 +145,8 @@ typedef struct {
 	int64_t            rblock, together;
 	/* CROSS: in -> out; over sequences or tokens; GROUP: in = picks, range */
 	int64_t            op, by_sequence, in, out;
-	/* MOVE: in -> out, which of them is outside; a row of a sequence, or the one that there
+	/* GROUP, side 1: the rows of step `to` once more, which others took the place of.
+	 * MOVE: in -> out, which of them is outside; a row of a sequence, or the one that there
 	 * is, goes with each token.  WHERE, IF, UNTIL: in = bool */
 	int64_t            side, to, most;
 	/* Kernels count buffers, weights and ranges from here: equal kernels of different

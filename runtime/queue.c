@@ -90,7 +90,7 @@ void moert_queue_lead(moert_session *s)
 		size_t bytes = (size_t)row_bytes(&l->bufs[i]);
 		if (!waits(&l->bufs[i]))
 			continue;
-		const char *rows = rows_of(l, &s->waiting, i);
+		const char *rows = s->led ? rows_of(l, &s->waiting, i) : NULL;
 		for (int64_t t = 0; t < s->led; t++)
 			memcpy(to.at + t * to.stride, rows + (size_t)t * bytes, bytes);
 		for (int64_t t = s->led; t < s->args.tokens; t++)

@@ -93,7 +93,7 @@ int64_t moert_rows_before(const moert_layer *l, int64_t step)
 	int64_t n = 0;
 
 	for (int64_t i = 0; i < step; i++)
-		if (l->steps[i].kind == MOERT_GROUP)
+		if (l->steps[i].kind == MOERT_GROUP && !l->steps[i].side)
 			n += l->ranges[l->steps[i].range].count;
 	return n;
 }

@@ -224,4 +224,25 @@ def weights_of_another_layer_are_refused():
     moec("run", "wide.moe", "--weights", "small.moew", status=1, said="small.moew")
 
 
+@test
+def rows_in_two_orders():
+    """Two groupings of one range: a kernel that wants both would find one of them."""
+    src = write("layer.moe", """layer twice {
+  input   x: f32[T, 8]
+  experts 4 of swiglu(8)
+  route   softmax_topk(2)
+  a       = experts(pick, x)
+  output  sum(max(a, experts(top(2, linear(x, experts, "also")), x)), over: 0)
+}
+""")
+    moec("compile", src, "--stop-after=pack", "-o", "good.mir")
+    moec("compile", "good.mir", "-o", "good.so")
+    with open("good.mir") as f:
+        text = f.read()
+    first, second = re.findall(r"= (collect %\S+, %\S+ : f32\[T, 2, 8\])", text)
+    at = text.index(second) + len(second)
+    write("bad.mir", text[:at] + f"\n      %both = {first}" + text[at:])
+    moec("compile", "bad.mir", "-o", "bad.so", status=1, said="rows of a range in two orders")
+
+
 main()
