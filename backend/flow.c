@@ -143,15 +143,16 @@ static void lower_repeat(Emit *e, Op *op)
 
 /* ---- scans ---- */
 
-static bool is_map(const Op *op)
+static bool is_map_over(const Op *op, const char *over)
 {
-	return op->kind == OP_kernel && strcmp(attr_get_str(op, "kind", ""), "map") == 0;
+	return op->kind == OP_kernel && strcmp(attr_get_str(op, "kind", ""), "map") == 0 &&
+	       strcmp(attr_get_str(op, "over", ""), over) == 0;
 }
 
 static bool is_all_maps(const Region *r)
 {
 	for (const Op *op = r->first; op->next; op = op->next)
-		if (!is_map(op))
+		if (!is_map_over(op, "T"))
 			return false;
 	return true;
 }
@@ -171,7 +172,7 @@ static void lower_before(Emit *e, Region *r)
 {
 	for (Op *op = r->first, *next; op; op = next) {
 		next = op->next;
-		if (is_map(op) && strcmp(attr_get_str(op, "over", ""), "T")) {
+		if (is_map_over(op, "once") || is_map_over(op, "S")) {
 			lower_op(e, op);
 			op_unlink(op);
 		}

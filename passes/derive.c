@@ -190,10 +190,32 @@ static void drop_region(Derive *d, Region *r)
 	}
 }
 
+static bool gives_bool(const Derive *d, const Op *op)
+{
+	for (int i = 0; i < op->nouts; i++)
+		if (op->outs[i]->type.dtype == DT_bool &&
+		    read_at_run_time(d->layer->body, op->outs[i]))
+			return true;
+	return false;
+}
+
+/* No file holds a bool: one that is read at run time is computed there.  Backwards: what
+ * computes it reads others. */
+static void keep_bools(Derive *d, Region *r)
+{
+	for (Op *op = r->last; op; op = op->prev)
+		if (kernel_of_weights(op) && gives_bool(d, op))
+			attr_drop(op, "weights");
+		else if (op->kind != OP_kernel)
+			for (int i = 0; i < op->nregions; i++)
+				keep_bools(d, op->regions[i]);
+}
+
 bool derive_params(Fn *layer)
 {
 	Derive d = {.m = layer->module, .layer = layer};
 
+	keep_bools(&d, layer->body);
 	derive_region(&d, layer->body);
 	drop_region(&d, layer->body);
 	return d.changed;
