@@ -332,9 +332,9 @@ static void put_session(Header *h)
 	header_put(h, h->m->states.n ? "/* Forgets what is remembered of earlier calls. */\n"
 			      : "/* This layer remembers nothing between calls. */\n");
 	header_put(h, "void @_reset(@_session *session);       /* NULL is allowed */\n"
-		      "/* The same of one sequence: its place among the sequences of a call is another's\n"
-		      " * from now on. */\n"
-		      "void @_forget(@_session *session, int64_t sequence);\n");
+		   "/* The same of one sequence: its place among a call's sequences is another's\n"
+		   " * from now on. */\n"
+		   "void @_forget(@_session *session, int64_t sequence);\n");
 }
 
 /* Pointers in a structure: what the runtime takes as an array of them. */

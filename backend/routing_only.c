@@ -31,7 +31,8 @@ static void need_operands(Op *op, void *ctx)
 /* Groups read the picks, given or not; the next call reads states and who waits. */
 static bool is_root(const Op *op)
 {
-	return op->kind == OP_next || op->kind == OP_defer || strcmp(attr_get_str(op, "kind", ""), "group") == 0;
+	return op->kind == OP_next || op->kind == OP_defer ||
+	       strcmp(attr_get_str(op, "kind", ""), "group") == 0;
 }
 
 void mark_routing_only(Emit *e, int nlosses)

@@ -105,7 +105,8 @@ const Value *kernel_rows(const Op *kernel, int range)
 				continue;
 			if (v->type.dtype == DT_rows)
 				return v;
-			if (!found && v->type.level == LV_ROW && v->def && v->def->kind == OP_kernel)
+			bool made = v->type.level == LV_ROW && v->def;
+			if (!found && made && v->def->kind == OP_kernel)
 				found = kernel_rows(v->def, range);
 		}
 	return found;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * queue: tokens that wait for the next call, with all their inputs and their place.
  *
- * Those that wait lead the call, in the order in which they came; what then waits again, or for
- * the first time, goes into a new queue, which takes the old one's place when the call ends well. */
+ * Those that wait lead the call, in the order in which they came; what then waits again, or
+ * for the first time, goes into a new queue, which takes the old one's place when the call
+ * ends well. */
 #include "internal.h"
 
 #include <stdlib.h>

@@ -150,9 +150,9 @@ static bool make_session(moert_session *s)
 		s->trace_ns = table(l->nsteps, sizeof *s->trace_ns);
 	s->calls_of = table(l->ncalls, sizeof *s->calls_of);
 	s->told = table(s->workers, sizeof *s->told);
-	return moert_slots(s) && s->calls_of && s->told && s->state && s->state_rows && s->base && s->joined &&
-	       s->view && s->rows && s->loss &&
-	       s->claims && s->calls && s->flows && (s->trace_ns || !s->model->trace);
+	return moert_slots(s) && s->calls_of && s->told && s->state && s->state_rows &&
+	       s->base && s->joined && s->view && s->rows && s->loss && s->claims &&
+	       s->calls && s->flows && (s->trace_ns || !s->model->trace);
 }
 
 int moert_start(moert_model *m, const moert_session_options *options, moert_session **out)

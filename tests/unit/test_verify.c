@@ -172,7 +172,8 @@ static void sources(void)
 	    {"defer %b {rows=0}", "has no {rows}"},
 	    {"defer %c {rows=3}", "one bool a token"}, {"defer %n {rows=3}", "one bool a token"},
 	    {"defer %b {rows=3} defer %b {rows=4}", "stands twice"},
-	    {"%y = repeat %n {max=2} : f32 { (%a: f32): defer %b {rows=1} yield %a, %c }", "alone"});
+	    {"%y = repeat %n {max=2} : f32 { (%a: f32): defer %b {rows=1} yield %a, %c }",
+	     "alone"});
 }
 
 static void types(void)

@@ -126,7 +126,7 @@ int int_start(int_model *model, const int_session_options *options,
 void int_end(int_session *session);         /* NULL is allowed */
 /* This layer remembers nothing between calls. */
 void int_reset(int_session *session);       /* NULL is allowed */
-/* The same of one sequence: its place among the sequences of a call is another's
+/* The same of one sequence: its place among a call's sequences is another's
  * from now on. */
 void int_forget(int_session *session, int64_t sequence);
 

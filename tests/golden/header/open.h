@@ -126,7 +126,7 @@ int open_start(open_model *model, const open_session_options *options,
 void open_end(open_session *session);         /* NULL is allowed */
 /* This layer remembers nothing between calls. */
 void open_reset(open_session *session);       /* NULL is allowed */
-/* The same of one sequence: its place among the sequences of a call is another's
+/* The same of one sequence: its place among a call's sequences is another's
  * from now on. */
 void open_forget(open_session *session, int64_t sequence);
 

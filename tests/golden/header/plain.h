@@ -126,7 +126,7 @@ int plain_start(plain_model *model, const plain_session_options *options,
 void plain_end(plain_session *session);         /* NULL is allowed */
 /* This layer remembers nothing between calls. */
 void plain_reset(plain_session *session);       /* NULL is allowed */
-/* The same of one sequence: its place among the sequences of a call is another's
+/* The same of one sequence: its place among a call's sequences is another's
  * from now on. */
 void plain_forget(plain_session *session, int64_t sequence);
 
