@@ -181,15 +181,16 @@ void  llvm_start(void);
 moert_weight layout_weight(const Weight *);
 uint64_t     layout_fingerprint(const Emit *);
 
-/* lower.c, entry.c, object.c, link.c */
-void  number_weights(Emit *);
-void  add_temporary(Emit *, Value *);         /* between kernels */
-void  number_region(Emit *, const Region *);       /* what its ops give */
-void  lower_region(Emit *, const Region *);      /* its steps */
-void  lower_op(Emit *, Op *);
 /* flow.c */
 void  number_states(Emit *);
-bool  lower_flow(Emit *, Op *);                  /* false: not a control op */
+bool  lower_flow(Emit *, Op *);         /* false: not a control op */
+
+/* lower.c, entry.c, object.c, link.c */
+void  number_weights(Emit *);
+void  add_temporary(Emit *, Value *);   /* a buffer between kernels */
+void  number_region(Emit *, const Region *);    /* what its ops give */
+void  lower_region(Emit *, const Region *);     /* its steps */
+void  lower_op(Emit *, Op *);
 Val   emit_layer(Emit *);               /* kernels; the descriptor */
 void  emit_tables(Emit *);              /* weights and ranges, which calls share */
 Val   emit_descriptor(Emit *, Val calls, int n);        /* the moert_layer constant */

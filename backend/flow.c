@@ -31,11 +31,17 @@ static void move(Emit *e, Type over, const Value *from, const Value *to, int sid
 /* A token value that stands around a region. */
 static bool is_around(const Value *v, const Region *r)
 {
-	const Region *at = v->def ? v->def->in : v->owner;
+	return v->type.level == LV_TOKEN && !value_inside(v, r);
+}
 
-	while (at && at != r)
-		at = at->op ? at->op->in : NULL;
-	return at != r && v->type.level == LV_TOKEN;
+/* Another place for what a value is; r: the region that it belongs to, or NULL. */
+static Value *another(Emit *e, const Value *v, Region *r)
+{
+	Value *copy = NEW(e->arena, Value);
+
+	*copy = (Value){.type = v->type, .name = v->name, .owner = r};
+	add_temporary(e, copy);
+	return copy;
 }
 
 static Value *inside_of(Emit *e, Region *r, Value *v)
@@ -43,9 +49,7 @@ static Value *inside_of(Emit *e, Region *r, Value *v)
 	for (int i = 0; i < e->inside.n; i++)
 		if (e->inside.at[i].region == r && e->inside.at[i].around == v)
 			return e->inside.at[i].value;
-	Value *copy = NEW(e->arena, Value);
-	*copy = (Value){.type = v->type, .name = v->name, .owner = r};
-	add_temporary(e, copy);
+	Value *copy = another(e, v, r);
 	vec_push(e->arena, &e->inside, ((Inside){r, v, copy}));
 	return copy;
 }
@@ -114,9 +118,7 @@ static const Value *set_aside(Emit *e, const Region *r, const Value *y)
 {
 	if (y->owner != r)
 		return y;
-	Value *copy = NEW(e->arena, Value);
-	*copy = (Value){.type = y->type, .name = y->name};
-	add_temporary(e, copy);
+	const Value *copy = another(e, y, NULL);
 	move(e, y->type, y, copy, 0);
 	return copy;
 }

@@ -235,6 +235,7 @@ int64_t     attr_get_int(const Op *, const char *, int64_t otherwise);
 /* AT_STR, AT_WORD, or the one name of an AT_FNS ({fn=@f}, which is AT_FNS with n == 1) */
 const char *attr_get_str(const Op *, const char *, const char *otherwise);
 /* What a region reads from outside itself, in order of first use; n through *n. */
+bool    value_inside(const Value *, const Region *);    /* made in it, or its argument */
 Value **region_captures(Arena *, const Region *, int *n);
 /* The order of rows of a range that a kernel works in, or reads others' rows by; NULL: none. */
 const Value *kernel_rows(const Op *kernel, int range);

@@ -52,7 +52,7 @@ bool value_used(const Fn *fn, const Value *v)
 	return value_uses(fn, v) > 0;
 }
 
-static bool defined_inside(const Value *v, const Region *r)
+bool value_inside(const Value *v, const Region *r)
 {
 	const Region *at = v->def ? v->def->in : v->owner;
 
@@ -72,7 +72,7 @@ static void capture(Op *op, void *ctx)
 	Captures *c = ctx;
 
 	for (int i = 0; i < op->nargs; i++) {
-		bool known = defined_inside(op->args[i], c->region);
+		bool known = value_inside(op->args[i], c->region);
 		for (int j = 0; j < c->found.n && !known; j++)
 			known = c->found.at[j] == op->args[i];
 		if (!known)
@@ -89,11 +89,6 @@ Value **region_captures(Arena *arena, const Region *r, int *n)
 	return c.found.at;
 }
 
-static bool is_from_outside(const Op *kernel, const Value *v)
-{
-	return !v->def || v->def->in != kernel->regions[0];
-}
-
 const Value *kernel_rows(const Op *kernel, int range)
 {
 	const Value *found = NULL;
@@ -101,7 +96,7 @@ const Value *kernel_rows(const Op *kernel, int range)
 	for (const Op *op = kernel->regions[0]->first; op; op = op->next)
 		for (int i = 0; i < op->nargs; i++) {
 			const Value *v = op->args[i];
-			if (v->type.range != range || !is_from_outside(kernel, v))
+			if (v->type.range != range || value_inside(v, kernel->regions[0]))
 				continue;
 			if (v->type.dtype == DT_rows)
 				return v;

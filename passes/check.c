@@ -104,8 +104,7 @@ static bool has_two_orders(const Op *kernel)
 	for (const Op *op = r->first; op; op = op->next)
 		for (int i = 0; i < op->nargs; i++) {
 			const Value *v = op->args[i];
-			bool own = v->def && v->def->in == r;
-			if (v->type.dtype == DT_rows && !own &&
+			if (v->type.dtype == DT_rows && !value_inside(v, r) &&
 			    kernel_rows(kernel, v->type.range) != v)
 				return true;
 		}

@@ -38,12 +38,12 @@ static void token_by_token(memory_session *s)
 	need(memcmp(y, whole, sizeof whole) == 0, "token by token: other bits");
 }
 
-/* A second sequence joins the first, which goes on: the first OTHER tokens once more. */
-static void two_sequences(memory_session *s)
+/* Behind its first tokens a sequence goes on, and another one begins beside it, with the first
+ * OTHER tokens once more. */
+static void goes_on_beside_another(memory_session *s, int64_t first)
 {
-	const int64_t first = 11, seen[] = {first, 0}, seq[] = {0, T - first, T - first + OTHER};
+	const int64_t seen[] = {first, 0}, seq[] = {0, T - first, T - first + OTHER};
 
-	feed(s, x[0], first, 1, (int64_t[]){0, first}, NULL, y[0]);
 	memcpy(both[0], x[first], sizeof *x * (size_t)(T - first));
 	memcpy(both[T - first], x[0], sizeof *x * OTHER);
 	feed(s, both[0], T - first + OTHER, 2, seq, seen, y[first]);
@@ -51,12 +51,18 @@ static void two_sequences(memory_session *s)
 	need(memcmp(y[T], whole, sizeof *x * OTHER) == 0, "another sequence: other bits");
 }
 
+static void two_sequences(memory_session *s)
+{
+	const int64_t first = 11;
+
+	feed(s, x[0], first, 1, (int64_t[]){0, first}, NULL, y[0]);
+	goes_on_beside_another(s, first);
+}
+
 /* The second of two sequences ends, and a new one takes its place. */
 static void a_place_is_freed(memory_session *s)
 {
-	const int64_t first = 11, zero[] = {0, 0}, seen[] = {first, 0};
-	const int64_t begin[] = {0, first, first + OTHER};
-	const int64_t seq[] = {0, T - first, T - first + OTHER};
+	const int64_t first = 11, zero[] = {0, 0}, begin[] = {0, first, first + OTHER};
 
 	memcpy(both[0], x[0], sizeof *x * (size_t)first);
 	memcpy(both[first], x[5], sizeof *x * OTHER);
@@ -64,11 +70,7 @@ static void a_place_is_freed(memory_session *s)
 	memory_forget(s, 1);
 	memory_forget(s, 2);
 	memory_forget(s, -1);
-	memcpy(both[0], x[first], sizeof *x * (size_t)(T - first));
-	memcpy(both[T - first], x[0], sizeof *x * OTHER);
-	feed(s, both[0], T - first + OTHER, 2, seq, seen, y[first]);
-	need(memcmp(y, whole, sizeof whole) == 0, "beside one that was forgotten: other bits");
-	need(memcmp(y[T], whole, sizeof *x * OTHER) == 0, "in a freed place: other bits");
+	goes_on_beside_another(s, first);
 }
 
 /* No tokens change nothing; a call that fails neither. */
